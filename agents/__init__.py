@@ -1,0 +1,1 @@
+"""What acts: the Agent interface, the token agent, scripted agents, and the rollout that drives them."""
