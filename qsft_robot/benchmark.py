@@ -1,0 +1,36 @@
+"""Measure: `python -m qsft_robot.benchmark suite=sim|inference|training|robot|control`.
+
+Each suite is a module qsft_robot/benchmarks/<suite>.py with `run(config) -> dict`; the result is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from typing import Any
+
+import qsft_robot
+from qsft_robot.command import run
+from qsft_robot.config.commands import BenchmarkConfig
+from qsft_robot.errors import ConfigurationError
+
+
+def main(config: BenchmarkConfig) -> dict[str, Any]:
+    """Run the chosen suite and add what it was run on.
+
+    Raises:
+        ConfigurationError: this installation does not hold the suite.
+    """
+    name = f"qsft_robot.benchmarks.{config.suite.kind}"
+    try:
+        suite = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in (name, "qsft_robot.benchmarks"):
+            raise
+        raise ConfigurationError(f"suite={config.suite.name}: this installation has no module {name}") from None
+    result = suite.run(config)
+    return {"suite": config.suite.name, "version": qsft_robot.__version__, "machine": platform.machine(), **result}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(BenchmarkConfig, main))

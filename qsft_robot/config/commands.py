@@ -1,0 +1,102 @@
+"""The configuration of each command: just the keys that it takes.
+
+A value that a YAML group or preset sets for a key that a command does not have is left aside there;
+the same key on the command line is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from qsft_robot.config.algorithms import AlgorithmConfig
+from qsft_robot.config.fields import choice, section, setting, settings
+from qsft_robot.config.schema import EvaluationConfig, ModelConfig, SimConfig, TokenizationConfig, TrainingConfig
+from qsft_robot.config.suites import SuiteConfig
+
+@settings
+class CollectConfig:
+    """python -m qsft_robot.collect: a scripted agent plays episodes into a trajectory store."""
+
+    sim: SimConfig = choice("pick_place", "the environment")
+    preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
+    dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
+    episodes: int = setting(3000, "episodes to collect", minimum=1)
+    seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
+    workers: int = setting(2, "processes that simulate", minimum=1)
+    resume: bool = setting(False, "go on with a store that a stopped run left")
+
+
+@settings
+class TrainConfig:
+    """python -m qsft_robot.train: collect where no dataset is given, train, and evaluate in closed loop."""
+
+    sim: SimConfig = choice("pick_place", "the environment")
+    algorithm: AlgorithmConfig = choice("qsft", "the algorithm")
+    model: ModelConfig = choice("tiny", "the network")
+    preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
+    dataset: str | list[str] | None = setting(None, "trajectory store or stores to learn from; null: collect one")
+    episodes: int = setting(3000, "episodes to collect when no dataset is given", minimum=1)
+    seed: int = setting(0, "seed of collection and training", minimum=0)
+    workers: int = setting(2, "processes that simulate", minimum=1)
+    run: str | None = setting(None, "run folder; null: runs/<sim>/<algorithm>/<time>")
+    resume: bool = setting(False, "go on with the run in the folder run=...")
+    initialise_from: str | None = setting(None, "checkpoint whose weights training starts from")
+    tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
+    training: TrainingConfig = section(TrainingConfig, "the training loop")
+    evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.resume and self.run is None:
+            yield "resume=true needs run=<the folder to go on with>"
+        if isinstance(self.dataset, list) and not self.dataset:
+            yield "dataset=[] names no store; leave the key out to collect one"
+
+
+@settings
+class EvaluateConfig:
+    """python -m qsft_robot.evaluate: play a checkpoint, or the scripted agent, in closed loop."""
+
+    checkpoint: str | None = setting(None, "checkpoint or run folder; null plays the scripted agent")
+    sim: SimConfig | None = choice(None, "the environment; null: the one that the checkpoint was trained for")
+    preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
+    options: dict[str, Any] = setting({}, "environment options to change, for example options.object_set=held_out")
+    run: str | None = setting(None, "folder for results; null: beside the checkpoint")
+    evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.checkpoint is None and self.sim is None:
+            yield "give checkpoint=<run folder>, or sim=<environment> to play its scripted agent"
+
+
+@settings
+class DatasetConfig:
+    """python -m qsft_robot.dataset ACTION PATH: look after a trajectory store."""
+
+    action: Literal["info", "validate", "repair", "play"] = setting(help="what to do: info, validate, repair or play")
+    dataset: str = setting(help="path of the trajectory store")
+    output: str | None = setting(None, "where repair or play writes; null: beside the store")
+    episode: int = setting(0, "index of the episode that play shows", minimum=0)
+    format: Literal["mp4", "sheet"] = setting("mp4", "what play writes: a video or a contact sheet")
+    checkpoint: str | None = setting(None, "play adds this checkpoint's Q-values")
+
+
+@settings
+class BenchmarkConfig:
+    """python -m qsft_robot.benchmark suite=...: measure, and print the figures as JSON."""
+
+    suite: SuiteConfig = choice("sim", "what to measure")
+    sim: SimConfig = choice("pick_place", "the environment")
+    algorithm: AlgorithmConfig = choice("qsft", "the algorithm")
+    model: ModelConfig = choice("tiny", "the network")
+    preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
+    dataset: str | list[str] | None = setting(None, "trajectory store or stores, where a suite reads one")
+    checkpoint: str | None = setting(None, "checkpoint or run folder, where a suite takes one")
+    run: str | None = setting(None, "folder for results, where a suite writes some")
+    seed: int = setting(0, "seed", minimum=0)
+    workers: int = setting(2, "processes that simulate", minimum=1)
+    tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
+    training: TrainingConfig = section(TrainingConfig, "the training loop")
+    evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")

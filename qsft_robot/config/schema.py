@@ -1,0 +1,146 @@
+"""The sections of the configuration that commands share: environment, model, tokens, training, evaluation.
+
+A new key is one line `name: type = setting(default, "what it means", limits...)`. A new kind of environment or
+model is one class decorated with `kind`, and a YAML file in config/<group>/ that names the kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from qsft_robot.config.fields import kind, section, setting, settings
+
+Camera = Literal["front", "wrist"]
+
+
+@settings
+class SimConfig:
+    """An environment (group `sim`): which one, and how data are collected and policies evaluated in it."""
+
+    name: str = setting("", "name of the option, set from sim=...")
+    kind: str = setting("", "which class of the configuration describes it")
+    env_id: str = setting(help="registered Gymnasium id")
+    collection: dict[str, Any] = setting({}, "options that differ while data are collected", partial_of="options")
+    evaluation: dict[str, Any] = setting({}, "options that differ while policies are evaluated", partial_of="options")
+
+
+@settings
+class CountertopOptions:
+    """Keywords of a countertop environment's constructor."""
+
+    observation: Literal["image", "state"] = setting("image", "state is privileged: it holds the object's pose")
+    image_size: int = setting(48, "side of the square image, pixels", minimum=8, maximum=1024)
+    cameras: list[Camera] = setting(["front"], "the first one's key is `image`, further ones `image_<name>`")
+    object_set: Literal["train", "held_out"] = setting("train", "which object kinds appear")
+    max_episode_steps: int = setting(30, "time limit of an episode, actions", minimum=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.observation == "image" and not self.cameras:
+            yield "observation=image needs at least one of cameras=[front,wrist]"
+        if len(set(self.cameras)) != len(self.cameras):
+            yield f"cameras={list(self.cameras)} names one twice"
+
+
+@settings
+class DrawerOptions(CountertopOptions):
+    """Keywords of the drawer environment's constructor."""
+
+    drawer: Literal["open", "closed", "blocked", "mixed"] = setting("mixed", "the drawer's state at the start")
+
+
+@kind(SimConfig, "countertop")
+@settings
+class CountertopConfig(SimConfig):
+    """A task of the countertop."""
+
+    options: CountertopOptions = section(CountertopOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong, and how often or how far")
+
+
+@kind(SimConfig, "drawer")
+@settings
+class DrawerConfig(CountertopConfig):
+    """The drawer task of the countertop."""
+
+    options: DrawerOptions = section(DrawerOptions, "keywords of the environment's constructor")
+
+
+@settings
+class ModelConfig:
+    """A sequence model over action tokens (group `model`)."""
+
+    name: str = setting("", "name of the option, set from model=...")
+    kind: str = setting("", "which class of the configuration describes it")
+
+
+@kind(ModelConfig, "robotics_transformer")
+@settings
+class RoboticsTransformerConfig(ModelConfig):
+    """Images to tokens by convolution and TokenLearner, then a causal transformer over context and action tokens."""
+
+    history: int = setting(1, "frames of observation that the model sees", minimum=1)
+    channels: list[int] = setting([32, 64, 128], "channels of the convolutions", minimum=1)
+    image_tokens: int = setting(8, "tokens that TokenLearner makes of each image", minimum=1)
+    width: int = setting(128, "width of the transformer", minimum=8)
+    layers: int = setting(3, "layers of the transformer", minimum=1)
+    heads: int = setting(4, "attention heads", minimum=1)
+    feed_forward: int = setting(4, "width of the feed-forward part, in multiples of width", minimum=1)
+    dropout: float = setting(0.0, "share of activations dropped in training", minimum=0, below=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.width % self.heads:
+            yield f"width={self.width} must be a multiple of heads={self.heads}"
+
+
+@settings
+class TokenizationConfig:
+    """How continuous actions become tokens."""
+
+    bins: int = setting(256, "tokens per action dimension", minimum=2, maximum=65536)
+    kind: Literal["uniform", "quantile"] = setting("uniform", "equally wide bins, or equally filled ones")
+
+
+@settings
+class TrainingConfig:
+    """The training loop."""
+
+    behaviour_steps: int = setting(8000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0)
+    steps: int = setting(8000, "steps of the algorithm after the behaviour policy", minimum=0)
+    batch_size: int = setting(128, "transitions per step", minimum=1)
+    segment_length: int = setting(8, "consecutive transitions per sampled segment", minimum=1)
+    learning_rate: float = setting(3e-4, "peak learning rate", above=0, maximum=1)
+    weight_decay: float = setting(1e-4, "decoupled weight decay", minimum=0)
+    warmup_steps: int = setting(200, "steps of linear warm-up", minimum=0)
+    gradient_clip: float = setting(1.0, "largest norm of the gradient", above=0)
+    held_out_fraction: float = setting(0.1, "share of episodes kept for early stopping", above=0, below=1)
+    evaluation_period: int = setting(250, "steps between two looks at the held-out episodes", minimum=1)
+    patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto takes bfloat16 where it is faster")
+    compile: bool = setting(False, "compile the model with torch.compile")
+    image_shift: int = setting(2, "random shift of images, pixels; 0 for none", minimum=0)
+    log_period: int = setting(50, "steps between two lines of metrics", minimum=1)
+    checkpoint_period: int = setting(500, "steps between two checkpoints", minimum=1)
+    memory_budget_gigabytes: float = setting(4.0, "memory that the sampler may fill with data, GB", above=0)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.batch_size % self.segment_length:
+            yield (
+                f"batch_size={self.batch_size} must be a multiple of segment_length={self.segment_length}, "
+                f"for example batch_size={max(1, self.batch_size // self.segment_length) * self.segment_length}"
+            )
+
+
+@settings
+class EvaluationConfig:
+    """Closed-loop evaluation."""
+
+    episodes: int = setting(200, "episodes to play", minimum=1)
+    environments: int = setting(8, "environments played at a time", minimum=1)
+    workers: int = setting(2, "processes that simulate them", minimum=0)
+    decoding: Literal["greedy", "sample"] = setting("greedy", "the likeliest token, or one drawn at random")
+    seed: int = setting(1_000_000, "seed of the first episode; the others follow it", minimum=0)
+    videos: int = setting(4, "episodes to record as video", minimum=0)

@@ -1,0 +1,53 @@
+"""Settings of the benchmark suites (group `suite`): one class each; `suite=sim` runs qsft_robot.benchmarks.sim."""
+
+from __future__ import annotations
+
+from qsft_robot.config.fields import kind, setting, settings
+
+
+@settings
+class SuiteConfig:
+    """What every suite has."""
+
+    name: str = setting("", "name of the option, set from suite=...")
+    kind: str = setting("", "which class of the configuration describes it")
+
+
+@kind(SuiteConfig, "sim")
+@settings
+class SimSuiteConfig(SuiteConfig):
+    """Speed of the environments."""
+
+    steps: int = setting(500, "environment steps to time", minimum=1)
+    resets: int = setting(50, "resets to time", minimum=1)
+
+
+@kind(SuiteConfig, "inference")
+@settings
+class InferenceSuiteConfig(SuiteConfig):
+    """Speed of closed-loop decoding."""
+
+    decisions: int = setting(100, "actions to time", minimum=1)
+    threads: int = setting(1, "processor threads", minimum=1)
+
+
+@kind(SuiteConfig, "training")
+@settings
+class TrainingSuiteConfig(SuiteConfig):
+    """Cost of a training step."""
+
+    steps: int = setting(30, "steps to time per algorithm", minimum=1)
+
+
+@kind(SuiteConfig, "robot")
+@settings
+class RobotSuiteConfig(SuiteConfig):
+    """All algorithms trained and evaluated on equal terms."""
+
+
+@kind(SuiteConfig, "control")
+@settings
+class ControlSuiteConfig(SuiteConfig):
+    """Timing of the control loop."""
+
+    seconds: float = setting(60.0, "how long the loop runs, s", above=0)
