@@ -1,6 +1,7 @@
 """Measure: `python -m qsft_robot.benchmark suite=sim|inference|training|robot|control`.
 
-Each suite is a module qsft_robot/benchmarks/<suite>.py with `run(config) -> dict`; the result is one line of JSON.
+Each suite is a module qsft_robot/benchmarks/<suite>.py with `run(config) -> dict`; its result is one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -27,9 +28,16 @@ def main(config: BenchmarkConfig) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         if error.name not in (name, "qsft_robot.benchmarks"):
             raise
-        raise ConfigurationError(f"suite={config.suite.name}: this installation has no module {name}") from None
+        raise ConfigurationError(
+            f"suite={config.suite.name}: this installation has no module {name}"
+        ) from None
     result = suite.run(config)
-    return {"suite": config.suite.name, "version": qsft_robot.__version__, "machine": platform.machine(), **result}
+    return {
+        "suite": config.suite.name,
+        "version": qsft_robot.__version__,
+        "machine": platform.machine(),
+        **result,
+    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A command's module ends in
 
     def main(config: TrainConfig) -> dict[str, Any]:
-        from qsft_robot.training.experiment import train   # heavy imports wait until the configuration is right
+        from qsft_robot.training.experiment import train  # heavy imports wait for a right configuration
         return train(config)
 
     if __name__ == "__main__":
@@ -165,7 +165,7 @@ class _Formatter(logging.Formatter):
 
 @contextlib.contextmanager
 def _result_stream() -> Iterator[TextIO]:
-    """Yield the stream for the result, and send everything else written to standard output to standard error."""
+    """Yield the stream for the result, and send all else that goes to standard output to standard error."""
     original = sys.stdout
     try:
         is_descriptor = original.fileno() == 1
@@ -191,7 +191,7 @@ def _result_stream() -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _terminated_as_exit() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that files are closed and an arm is told to hold, and exit with 143."""
+    """Let SIGTERM unwind the stack, so that files are closed and an arm is told to hold; exit with 143."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

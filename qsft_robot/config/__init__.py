@@ -4,12 +4,18 @@
     config = load(TrainConfig, ["sim=pick_place", "training.learning_rate=1e-3"])
     config.training.learning_rate
 
-The numbers' defaults and limits stand in the classes (schema.py, algorithms.py, suites.py, commands.py), once.
+Defaults and limits stand once, in the classes (schema.py, algorithms.py, suites.py, commands.py).
 A YAML file holds what an option changes. `kind` in it names the class that describes the option.
 """
 
 from qsft_robot.config.algorithms import AlgorithmConfig, BehaviourCloningConfig, QsftConfig
-from qsft_robot.config.commands import BenchmarkConfig, CollectConfig, DatasetConfig, EvaluateConfig, TrainConfig
+from qsft_robot.config.commands import (
+    BenchmarkConfig,
+    CollectConfig,
+    DatasetConfig,
+    EvaluateConfig,
+    TrainConfig,
+)
 from qsft_robot.config.compose import load, options_of
 from qsft_robot.config.fields import choice, kind, section, setting, settings
 from qsft_robot.config.resolved import (

@@ -13,24 +13,40 @@ class AlgorithmConfig:
 
     name: str = setting("", "name of the option, set from algorithm=...")
     kind: str = setting("", "which class of the configuration describes it")
-    discount: float = setting(0.95, "discount per environment step; between the tokens of a step it is 1", minimum=0, maximum=1)
+    discount: float = setting(
+        0.95, "discount per environment step; between the tokens of a step it is 1", minimum=0, maximum=1
+    )
 
 
 @kind(AlgorithmConfig, "qsft")
 @settings
 class QsftConfig(AlgorithmConfig):
-    """Q-SFT (Hong, Dragan, Levine, ICLR 2025) and its departures; docs/qsft.md has the measured effect of each."""
+    """Q-SFT (Hong, Dragan, Levine, ICLR 2025) and departures from it; docs/qsft.md has the effect of each."""
 
     variant: Literal["default", "paper"] = setting("default", "paper: Eq. 3 and Algorithm 1 as printed")
-    leftover: Literal["dummy", "uniform"] = setting("dummy", "where probability 1 - w goes: one extra token, or all others")
-    parameterisation: Literal["residual", "direct"] = setting("residual", "log p = log pi_phi + log sigmoid f, or a softmax")
-    backup: Literal["soft", "max"] = setting("soft", "expectation under the extracted policy, or the maximum in support")
-    monte_carlo_mixture: float = setting(0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1)
-    extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
+    leftover: Literal["dummy", "uniform"] = setting(
+        "dummy", "where probability 1 - w goes: one extra token, or all others"
+    )
+    parameterisation: Literal["residual", "direct"] = setting(
+        "residual", "log p = log pi_phi + log sigmoid f, or a softmax"
+    )
+    backup: Literal["soft", "max"] = setting(
+        "soft", "expectation under the extracted policy, or the maximum in support"
+    )
+    monte_carlo_mixture: float = setting(
+        0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1
+    )
+    extraction: Literal["ratio", "likelihood"] = setting(
+        "ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)"
+    )
     beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
-    support_threshold: float = setting(0.1, "a token is in support from this share of the likeliest one's", minimum=0, below=1)
+    support_threshold: float = setting(
+        0.1, "a token is in support from this share of the likeliest one's", minimum=0, below=1
+    )
     initial_value: float = setting(0.2, "value that every Q starts from", above=0, below=1)
-    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
+    target_rate: float = setting(
+        0.005, "share of the weights that moves into the target each step", above=0, maximum=1
+    )
 
 
 @kind(AlgorithmConfig, "bc")

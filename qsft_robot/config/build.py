@@ -1,4 +1,4 @@
-"""From plain nested dictionaries to typed configuration objects, with every error found and named by its key."""
+"""From nested dictionaries to typed configuration objects, with every error found and named by its key."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def build(cls: type[T], data: Mapping[str, Any]) -> T:
 
 
 def build_collecting(cls: type, data: Mapping[str, Any], errors: list[str], path: str = "") -> Any:
-    """Like `build`, but append the messages to `errors`; what is returned is meaningful only if none was added."""
+    """Like `build`, but append the messages to `errors`; the result counts only if none was added."""
     return _section(cls, data, path, errors)
 
 
@@ -133,7 +133,7 @@ def _partial(cls: type, data: Mapping[str, Any], path: str, errors: list[str]) -
 
 
 def _value(hint: Any, value: Any, path: str, limits: Mapping[str, Any], errors: list[str]) -> Any:
-    """Check `value` against a type and the limits, and convert it where nothing is lost (2.0 for an integer)."""
+    """Check `value` against a type and limits, and convert it where nothing is lost (2.0 for an integer)."""
     options = alternatives(hint)
     if len(options) > 1:
         if value is None and type(None) in options:
@@ -171,7 +171,9 @@ def _literal(hint: Any, value: Any, path: str, errors: list[str]) -> Any:
         if value == each and type(value) is type(each):
             return value
     words = [str(each) for each in allowed]
-    errors.append(f"{path} = {value!r}: unknown value{nearest(str(value), words) or ';'} available: {', '.join(words)}")
+    errors.append(
+        f"{path} = {value!r}: unknown value{nearest(str(value), words) or ';'} available: {', '.join(words)}"
+    )
     return _invalid
 
 
@@ -216,7 +218,14 @@ def _could_be(hint: Any, value: Any) -> bool:
 
 def describe(hint: Any) -> str:
     """A type in words, for messages and `--help`."""
-    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null", Any: "any"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        type(None): "null",
+        Any: "any",
+    }
     options = alternatives(hint)
     if len(options) > 1:
         return " or ".join(describe(each) for each in options)

@@ -1,7 +1,7 @@
 """Command line words and YAML groups to one typed configuration, through Hydra's compose.
 
-Hydra assembles the chosen group options (defaults list, packages, interpolation). The words of the command line are
-checked against the typed classes before and after, so that every message names the key and the nearest right one.
+Hydra assembles the chosen options (defaults list, packages, interpolation). The words of the command line
+are checked against the typed classes, so that every message names the key and the nearest right one.
 Nothing heavy is imported here: a mistake is reported in well under two seconds.
 """
 
@@ -68,7 +68,9 @@ def options_of(group: str) -> list[str]:
 
 def describe_option(group: str, option: str) -> str:
     """The first comment of an option's YAML file that is not an instruction to Hydra."""
-    text = importlib.resources.files(config_module).joinpath(group, f"{option}.yaml").read_text(encoding="utf-8")
+    text = (
+        importlib.resources.files(config_module).joinpath(group, f"{option}.yaml").read_text(encoding="utf-8")
+    )
     for line in text.splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").strip()
@@ -111,7 +113,9 @@ def _split(words: Sequence[str], config_class: type, errors: list[str]) -> Itera
         elif bare != word:
             key = key.replace("-", "_")
             near = _nearest_path(key, config_class, {})
-            errors.append(f"'{word}': keys stand without '{word[: len(word) - len(bare)]}': {near or key}={value}")
+            errors.append(
+                f"'{word}': keys stand without '{word[: len(word) - len(bare)]}': {near or key}={value}"
+            )
         else:
             yield _Assignment(key.strip(), value)
 
@@ -130,7 +134,7 @@ def _option(each: _Assignment, config_class: type, errors: list[str]) -> Any:
 
 
 def _compose(config_class: type, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Let Hydra assemble the chosen options; returns nested dictionaries with the defaults of the sections."""
+    """Let Hydra assemble the chosen options; the defaults of the sections are in the result."""
     from hydra import compose, initialize_config_module
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
@@ -156,7 +160,8 @@ def _compose(config_class: type, chosen: Mapping[str, str]) -> dict[str, Any]:
         data = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(f"the configuration files cannot be put together: {error}") from error
-    assert isinstance(data, dict) and isinstance(choices, dict)
+    assert isinstance(data, dict)
+    assert isinstance(choices, dict)
     known = hints_of(config_class)
     tree = {str(key): value for key, value in data.items() if key in known}
     for group in groups_of(config_class):
@@ -199,7 +204,9 @@ def _assign(
     try:
         result = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigurationError(f"a reference ${{...}} in the configuration cannot be resolved: {error}") from error
+        raise ConfigurationError(
+            f"a reference ${{...}} in the configuration cannot be resolved: {error}"
+        ) from error
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}
 
@@ -219,7 +226,9 @@ def _hint_at(key: str, config_class: type, data: Mapping[str, Any], errors: list
         hints = hints_of(cls)
         if part not in hints:
             near = _nearest_path(key, config_class, data)
-            errors.append(f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else " (--help lists the keys)"))
+            errors.append(
+                f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else " (--help lists the keys)")
+            )
             return None
         hint = hints[part]
         rest = parts[index + 1 :]
@@ -230,10 +239,14 @@ def _hint_at(key: str, config_class: type, data: Mapping[str, Any], errors: list
         if inner is None:
             if any(get_origin(each) is dict for each in alternatives(hint)):
                 return _Found(_hint_inside(cls, part, rest))
-            errors.append(f"'{'.'.join(parts[: index + 1])}' has no keys of its own, so '{key}' cannot be set")
+            errors.append(
+                f"'{'.'.join(parts[: index + 1])}' has no keys of its own, so '{key}' cannot be set"
+            )
             return None
         if index == 0 and content is None and part in groups_of(config_class):
-            errors.append(f"'{key}' can be set only when {part} is chosen: {part}={'|'.join(options_of(part))}")
+            errors.append(
+                f"'{key}' can be set only when {part} is chosen: {part}={'|'.join(options_of(part))}"
+            )
             return None
         cls = inner
     return None
@@ -265,7 +278,7 @@ def _nearest_path(key: str, config_class: type, data: Mapping[str, Any]) -> str:
 
 
 def _read(each: _Assignment, hint: Any, errors: list[str]) -> Any:
-    """The Python value of a word: text stays as typed where text is expected, the rest follows Hydra's grammar."""
+    """The Python value of a word: text as typed where text is expected, the rest by Hydra's grammar."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -43,7 +43,7 @@ def setting(
         maximum: largest number allowed.
         above: numbers must be greater than this.
         below: numbers must be less than this.
-        partial_of: name of a sibling section; this key is a mapping that overrides some of the sibling's keys.
+        partial_of: name of a sibling section; this key is a mapping that overrides some of its keys.
 
     Returns:
         A dataclass field. The limits hold for every number in a list or mapping too.
@@ -65,7 +65,7 @@ def choice(default: str | None, help: str = "") -> Any:
     """Declare a key that is a Hydra group: `key=option` picks config/<key>/<option>.yaml.
 
     Args:
-        default: the option when nothing else is said; None leaves the group out (annotate the field `X | None`).
+        default: the option when nothing else is said; None leaves the group out (annotate it `X | None`).
         help: one line for `--help`.
     """
     metadata = {"help": help, "group": True, "default_option": default}
@@ -80,13 +80,13 @@ def choice(default: str | None, help: str = "") -> Any:
 def settings(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass; every class of the configuration is one.
 
-    A class may have a method `check(self) -> Iterator[str]` that yields one message per broken rule between its fields.
+    A method `check(self) -> Iterator[str]` may yield one message for each broken rule between the fields.
     """
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 def kind(base: type, name: str) -> Callable[[type[T]], type[T]]:
-    """Register the decorated dataclass as the one that describes options of group `base` with `kind: name`."""
+    """Register the decorated dataclass: it describes the options of group `base` with `kind: name`."""
 
     def register(cls: type[T]) -> type[T]:
         _kinds.setdefault(base, {})[name] = cls

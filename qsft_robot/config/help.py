@@ -1,4 +1,4 @@
-"""The text of `--help`: groups with their options, then every key with its value, type, limits and meaning."""
+"""The text of `--help`: groups with their options, then each key with its value, type, limits, meaning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def help_text(config_class: type, config: Any, program: str) -> str:
     """
     lines = [f"usage: {program} key=value ...", ""]
     lines += [textwrap.dedent(config_class.__doc__ or "").strip(), ""]
-    lines += ["--help shows this page for the keys given, --print-config the resolved configuration as YAML.", ""]
+    lines += [
+        "--help shows this page for the keys given, --print-config the resolved configuration as YAML.",
+        "",
+    ]
     groups = groups_of(config_class)
     if groups:
         lines.append("groups (key=option):")
@@ -50,7 +53,11 @@ def _rows(cls: type, config: Any, path: str = "") -> Iterator[tuple[str, str, st
             yield place, _shown(value), f"{field.metadata['help']} (a group)"
         elif field.name not in ("name", "kind", "preset") or not path:
             note = str(field.metadata.get("help", ""))
-            yield place, _shown(value), f"{note} ({'; '.join([describe(hints[field.name]), *_limits(field)])})"
+            yield (
+                place,
+                _shown(value),
+                f"{note} ({'; '.join([describe(hints[field.name]), *_limits(field)])})",
+            )
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is done with a resolved configuration: save it, read it back, change it, derive paths and options from it."""
+"""What is done with a resolved configuration: save, read back, change, derive paths and options from it."""
 
 from __future__ import annotations
 

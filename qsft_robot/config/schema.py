@@ -1,7 +1,7 @@
 """The sections of the configuration that commands share: environment, model, tokens, training, evaluation.
 
-A new key is one line `name: type = setting(default, "what it means", limits...)`. A new kind of environment or
-model is one class decorated with `kind`, and a YAML file in config/<group>/ that names the kind.
+A new key is one line `name: type = setting(default, "what it means", limits...)`. A new kind of environment
+or model is one class decorated with `kind`, and a YAML file in config/<group>/ that names the kind.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ class SimConfig:
     name: str = setting("", "name of the option, set from sim=...")
     kind: str = setting("", "which class of the configuration describes it")
     env_id: str = setting(help="registered Gymnasium id")
-    collection: dict[str, Any] = setting({}, "options that differ while data are collected", partial_of="options")
-    evaluation: dict[str, Any] = setting({}, "options that differ while policies are evaluated", partial_of="options")
+    collection: dict[str, Any] = setting(
+        {}, "options that differ while data are collected", partial_of="options"
+    )
+    evaluation: dict[str, Any] = setting(
+        {}, "options that differ while policies are evaluated", partial_of="options"
+    )
 
 
 @settings
 class CountertopOptions:
     """Keywords of a countertop environment's constructor."""
 
-    observation: Literal["image", "state"] = setting("image", "state is privileged: it holds the object's pose")
+    observation: Literal["image", "state"] = setting(
+        "image", "state is privileged: it holds the object's pose"
+    )
     image_size: int = setting(48, "side of the square image, pixels", minimum=8, maximum=1024)
     cameras: list[Camera] = setting(["front"], "the first one's key is `image`, further ones `image_<name>`")
     object_set: Literal["train", "held_out"] = setting("train", "which object kinds appear")
@@ -47,7 +53,9 @@ class CountertopOptions:
 class DrawerOptions(CountertopOptions):
     """Keywords of the drawer environment's constructor."""
 
-    drawer: Literal["open", "closed", "blocked", "mixed"] = setting("mixed", "the drawer's state at the start")
+    drawer: Literal["open", "closed", "blocked", "mixed"] = setting(
+        "mixed", "the drawer's state at the start"
+    )
 
 
 @kind(SimConfig, "countertop")
@@ -56,7 +64,9 @@ class CountertopConfig(SimConfig):
     """A task of the countertop."""
 
     options: CountertopOptions = section(CountertopOptions, "keywords of the environment's constructor")
-    imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong, and how often or how far")
+    imperfections: dict[str, float] = setting(
+        {}, "what the scripted agent does wrong, and how often or how far"
+    )
 
 
 @kind(SimConfig, "drawer")
@@ -78,7 +88,7 @@ class ModelConfig:
 @kind(ModelConfig, "robotics_transformer")
 @settings
 class RoboticsTransformerConfig(ModelConfig):
-    """Images to tokens by convolution and TokenLearner, then a causal transformer over context and action tokens."""
+    """Images to tokens (convolution, TokenLearner), then a causal transformer over all tokens."""
 
     history: int = setting(1, "frames of observation that the model sees", minimum=1)
     channels: list[int] = setting([32, 64, 128], "channels of the convolutions", minimum=1)
@@ -107,7 +117,9 @@ class TokenizationConfig:
 class TrainingConfig:
     """The training loop."""
 
-    behaviour_steps: int = setting(8000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0)
+    behaviour_steps: int = setting(
+        8000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0
+    )
     steps: int = setting(8000, "steps of the algorithm after the behaviour policy", minimum=0)
     batch_size: int = setting(128, "transitions per step", minimum=1)
     segment_length: int = setting(8, "consecutive transitions per sampled segment", minimum=1)
@@ -118,7 +130,9 @@ class TrainingConfig:
     held_out_fraction: float = setting(0.1, "share of episodes kept for early stopping", above=0, below=1)
     evaluation_period: int = setting(250, "steps between two looks at the held-out episodes", minimum=1)
     patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)
-    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto takes bfloat16 where it is faster")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "auto takes bfloat16 where it is faster"
+    )
     compile: bool = setting(False, "compile the model with torch.compile")
     image_shift: int = setting(2, "random shift of images, pixels; 0 for none", minimum=0)
     log_period: int = setting(50, "steps between two lines of metrics", minimum=1)
@@ -128,10 +142,8 @@ class TrainingConfig:
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
         if self.batch_size % self.segment_length:
-            yield (
-                f"batch_size={self.batch_size} must be a multiple of segment_length={self.segment_length}, "
-                f"for example batch_size={max(1, self.batch_size // self.segment_length) * self.segment_length}"
-            )
+            near = max(1, self.batch_size // self.segment_length) * self.segment_length
+            yield f"batch_size={self.batch_size} must be a multiple of segment_length, for example {near}"
 
 
 @settings

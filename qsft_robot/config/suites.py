@@ -1,4 +1,4 @@
-"""Settings of the benchmark suites (group `suite`): one class each; `suite=sim` runs qsft_robot.benchmarks.sim."""
+"""Settings of the benchmark suites (group `suite`), one class each."""
 
 from __future__ import annotations
 
