@@ -1,0 +1,162 @@
+"""What a trajectory store looks like on disk: names, columns, chunks, codecs.
+
+The layout is the one of diffusion_policy's replay buffer, in zarr v3:
+
+    zarr.json               group; attributes: format, schema_version, task, attributes, observations, action_dimension
+    data/<observation key>  (steps, ...)  what the agent saw before each action, episodes one after another
+    data/action             (steps, D) float32, raw actions
+    data/reward             (steps,) float32
+    final/<observation key> (episodes, ...)  what was seen after the last action of each episode
+    meta/episode_ends       (episodes,) int64; episode i holds the rows from episode_ends[i - 1] up to episode_ends[i]
+    meta/<column>           (episodes,) seed, policy, success, return, terminated, truncated, code_version, checksum
+    journal/                the log that makes appending atomic, see journal.py
+
+Chunks hold about 1 MiB of pictures: large enough to compress and to read in one go, small enough that a window
+of a few dozen of them shuffles well. Each chunk ends in a CRC-32C, so a damaged one is noticed when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from qsft_robot.errors import StoreError
+
+FORMAT = "qsft_robot.trajectory_store"
+SCHEMA_VERSION = 1
+
+CHUNK_BYTES = 1 << 20
+LARGEST_CHUNK_ROWS = 1024
+COLUMN_CHUNK_ROWS = 4096
+RESERVED_KEYS = ("action", "reward")
+
+COLUMNS: Mapping[str, Any] = {
+    "episode_ends": np.dtype("int64"),
+    "seed": np.dtype("int64"),
+    "policy": str,
+    "success": np.dtype("bool"),
+    "return": np.dtype("float64"),
+    "terminated": np.dtype("bool"),
+    "truncated": np.dtype("bool"),
+    "code_version": str,
+    "checksum": np.dtype("uint32"),
+}
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Shape of one row (without the time axis) and dtype of one array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row in bytes, uncompressed."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows in one chunk: a power of two, about `CHUNK_BYTES` together, at most `LARGEST_CHUNK_ROWS`."""
+        rows = max(1, CHUNK_BYTES // max(1, self.row_bytes))
+        return int(min(LARGEST_CHUNK_ROWS, 1 << (rows.bit_length() - 1)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in which it stands in the attributes of the store."""
+        return {"shape": list(self.shape), "dtype": self.dtype.str}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ArraySpec:
+        """Read what `to_json` returned."""
+        return cls(tuple(int(size) for size in value["shape"]), np.dtype(value["dtype"]))
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    """Everything the arrays of a store have in common: what one step looks like.
+
+    Attributes:
+        observations: observation key -> specification of one observation.
+        action_dimension: D, numbers in one action.
+    """
+
+    observations: Mapping[str, ArraySpec]
+    action_dimension: int
+
+    @property
+    def data(self) -> dict[str, ArraySpec]:
+        """Arrays below `data/`, in the order in which they are stored: one row per step."""
+        return {
+            **{key: self.observations[key] for key in sorted(self.observations)},
+            "action": ArraySpec((self.action_dimension,), np.dtype("float32")),
+            "reward": ArraySpec((), np.dtype("float32")),
+        }
+
+    @property
+    def final(self) -> dict[str, ArraySpec]:
+        """Arrays below `final/`: one row per episode."""
+        return {key: self.observations[key] for key in sorted(self.observations)}
+
+    @classmethod
+    def from_space(cls, observation_space: Any, action_dimension: int) -> StoreSpec:
+        """Build from a Gymnasium Dict space, or any mapping of key -> object with `.shape` and `.dtype`.
+
+        Raises:
+            StoreError: there is no key, a key has a reserved name, or a dtype cannot be stored.
+        """
+        spaces = getattr(observation_space, "spaces", observation_space)
+        if not isinstance(spaces, Mapping) or not spaces:
+            raise StoreError(f"a store needs at least one observation key, got {observation_space!r}")
+        observations = {}
+        for key, space in spaces.items():
+            if key in RESERVED_KEYS or "/" in key or not key:
+                raise StoreError(
+                    f"an observation cannot be stored under the name '{key}': choose another key"
+                )
+            dtype = None if getattr(space, "dtype", None) is None else np.dtype(space.dtype)
+            if dtype is None or dtype.kind not in "biuf" or space.shape is None:
+                raise StoreError(f"observation '{key}' of type {type(space).__name__} is no array of numbers")
+            observations[key] = ArraySpec(tuple(int(size) for size in space.shape), dtype)
+        if action_dimension < 1:
+            raise StoreError(f"an action needs at least one number, got action_dimension={action_dimension}")
+        return cls(observations, int(action_dimension))
+
+
+def array_names(spec: StoreSpec) -> list[str]:
+    """Return the path of every array of a store below its root."""
+    return [
+        *(f"data/{key}" for key in spec.data),
+        *(f"final/{key}" for key in spec.final),
+        *(f"meta/{key}" for key in COLUMNS),
+    ]
+
+
+def create_array(root: zarr.Group, name: str, spec: StoreSpec) -> None:
+    """Create the empty array `name` ("data/image", "meta/seed", ...) in a new store."""
+    folder, key = name.split("/", 1)
+    if folder == "meta":
+        dtype: Any = COLUMNS[key]
+        shape: tuple[int, ...] = ()
+        rows = COLUMN_CHUNK_ROWS
+    else:
+        array = (spec.data if folder == "data" else spec.final)[key]
+        dtype, shape, rows = array.dtype, array.shape, array.chunk_rows
+    root.create_array(
+        name,
+        shape=(0, *shape),
+        chunks=(rows, *shape),
+        dtype=dtype,
+        compressors=(compressor(1 if dtype is str else np.dtype(dtype).itemsize), Crc32cCodec()),
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )
+
+
+def compressor(item_size: int) -> BloscCodec:
+    """Return the codec for elements of `item_size` bytes (figures: docs/datasets.md)."""
+    shuffle: Any = "noshuffle" if item_size == 1 else "shuffle"
+    return BloscCodec(typesize=item_size, cname="zstd", clevel=3, shuffle=shuffle)
