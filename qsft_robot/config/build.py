@@ -24,7 +24,7 @@ _invalid = _Invalid()
 
 
 @functools.cache
-def hints_of(cls: type) -> dict[str, Any]:
+def hints_of(cls: Any) -> dict[str, Any]:
     """The types of a dataclass's fields."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
@@ -87,10 +87,10 @@ def _section(cls: type, data: Any, path: str, errors: list[str]) -> Any:
         return _invalid
     kinds = kinds_of(cls)
     if kinds:
-        chosen = data.get("kind")
+        chosen = str(data.get("kind"))
         if chosen not in kinds:
             errors.append(
-                f"{_join(path, 'kind')} = {chosen!r}: unknown kind{nearest(str(chosen), kinds) or ';'} "
+                f"{_join(path, 'kind')} = {chosen!r}: unknown kind{nearest(chosen, kinds) or ';'} "
                 f"available: {', '.join(sorted(kinds))}"
             )
             return _invalid

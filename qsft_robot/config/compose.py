@@ -179,8 +179,8 @@ def _section_defaults(config_class: type) -> dict[str, Any]:
     defaults = {}
     for field in dataclasses.fields(config_class):
         if field.default_factory is not dataclasses.MISSING:
-            value = field.default_factory()
-            defaults[field.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            value: Any = field.default_factory()
+            defaults[field.name] = value if isinstance(value, (list, dict)) else dataclasses.asdict(value)
         elif field.default is not dataclasses.MISSING and not field.metadata.get("group"):
             defaults[field.name] = field.default
     return defaults
