@@ -12,15 +12,16 @@ class Batch:
     """S segments of L consecutive transitions each.
 
     An episode of T transitions is a ring of T + 1 observations, its final one included. A segment takes L + 1
-    neighbours on that ring; the transition from the final observation back to the first is not real (`valid` is
-    False there, and its action, reward and returns are zero).
+    neighbours on that ring; the transition from the final observation back to the first is not real (`valid`
+    is False there, and its action, reward and returns are zero).
 
     Attributes:
-        observations: key -> (S, L + 1, H, ...), H frames of history, oldest first; before the start of an episode
-            its first observation is repeated.
+        observations: key -> (S, L + 1, H, ...), H frames of history, oldest first; before the start of an
+            episode its first observation is repeated.
         actions: (S, L, D) float32, raw actions.
         rewards: (S, L) float32.
-        terminal: (S, L) bool, the transition ended its episode (terminated or truncated): nothing to bootstrap from.
+        terminal: (S, L) bool, the transition ended its episode (terminated or truncated): nothing to
+            bootstrap from.
         truncated: (S, L) bool, the transition ended its episode by the limit of time.
         valid: (S, L) bool, the transition is real.
         monte_carlo_return: (S, L) float32, discounted rewards from that transition to the end of the episode.

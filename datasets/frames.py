@@ -1,7 +1,8 @@
-"""Where the observations of the chosen episodes are kept: all in memory, or window by window within a budget."""
+"""Reads the observations of the chosen episodes: all at once, or window by window within a memory budget."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class FrameReader:
         return {key: np.empty((rows, *spec.shape), spec.dtype) for key, spec in self.specs.items()}
 
     def blocks(self, chunks: int) -> list[Block]:
-        """Cut the chosen episodes into blocks: those that begin within the same `chunks` chunks of one store."""
+        """Cut the chosen episodes into blocks that begin within the same `chunks` chunks of one store."""
         table = self.table
         rows = chunks * min(spec.chunk_rows for spec in self.specs.values())
         starts = np.array(
@@ -94,7 +95,7 @@ class FrameReader:
         row_edges = [*table.first_rows.tolist(), len(table)]
         return [
             Block(first, last, row_edges[first], row_edges[last] - row_edges[first])
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            for first, last in itertools.pairwise(edges)
         ]
 
     def fill(self, block: Block, target: Mapping[str, np.ndarray], offset: int) -> None:
@@ -130,7 +131,7 @@ class FrameReader:
 
 
 class WindowCache:
-    """Two windows in memory: the one being drawn from, and the next one, read by a thread in the background."""
+    """Two windows in memory: the one being drawn from, and the next, read by a thread in the background."""
 
     def __init__(self, reader: FrameReader, blocks: Sequence[Block], capacity: int) -> None:
         """Reserve the memory.

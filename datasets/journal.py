@@ -1,13 +1,13 @@
 """The log of a store: what was appended, and the single point at which an episode becomes part of it.
 
 `journal/pending.bin` receives each new episode as one record: header, metadata, raw arrays, each covered by a
-CRC-32C. One write and one fsync: once the record is whole, the episode is safe. A process killed in the middle
+CRC-32. One write and one fsync: once the record is whole, the episode is safe. A process killed in the middle
 leaves a torn record at the end, which every reader ignores and the next writer cuts off.
 
-From time to time the writer moves the pending episodes into the zarr arrays (it "folds" them), and only then adds
-their metadata, one line each, to `journal/episodes.jsonl`. The number of whole lines there is the number of
-episodes in the arrays. Whatever the arrays hold beyond them was a fold that did not finish; the episodes are
-still pending, and folding again writes the same bytes.
+From time to time the writer moves the pending episodes into the zarr arrays (it "folds" them), and only then
+adds their metadata, one line each, to `journal/episodes.jsonl`. The number of whole lines there is the number
+of episodes in the arrays. Whatever the arrays hold beyond them was a fold that did not finish; the episodes
+are still pending, and folding again writes the same bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import os
 import struct
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from qsft_robot.datasets.episode import Episode
@@ -51,7 +51,7 @@ class EpisodeRecord:
         truncated: a limit of time ended it.
         episode_return: undiscounted sum of rewards.
         code_version: version of qsft_robot that made it.
-        checksum: CRC-32C over all arrays of the episode.
+        checksum: CRC-32 over all arrays of the episode.
     """
 
     index: int
@@ -78,7 +78,7 @@ class EpisodeRecord:
 
 @dataclass(frozen=True)
 class Torn:
-    """The rest of a record that was being written when the process died: no episode, `size` bytes from `offset`."""
+    """What is left of a record whose writer died: `size` bytes from `offset` that are no episode."""
 
     offset: int
     size: int
@@ -92,13 +92,13 @@ class Broken:
     message: str
 
 
-def crc32c(data: bytes, value: int = 0) -> int:
-    """Return the CRC-32C of `data`, continued from `value`."""
-    return int(google_crc32c.extend(value, data))
+def crc32(data: bytes, value: int = 0) -> int:
+    """Return the CRC-32 of `data`, continued from `value`."""
+    return zlib.crc32(data, value)
 
 
 def episode_bytes(episode: Episode, spec: StoreSpec) -> bytes:
-    """Return all arrays of an episode as one string: `data/*` then `final/*`, in the order of `spec`, C order."""
+    """Return all arrays of an episode as one string: `data/*` then `final/*`, in the order of `spec`."""
     arrays: list[np.ndarray] = []
     for key, array in spec.data.items():
         values = {"action": episode.actions, "reward": episode.rewards}.get(key)
@@ -142,15 +142,15 @@ def make_episode(record: EpisodeRecord, data: dict[str, np.ndarray], final: dict
 def pack(record: EpisodeRecord, payload: bytes) -> bytes:
     """Return the bytes of one record of the pending file."""
     metadata = json.dumps(asdict(record)).encode()
-    checked = struct.pack("<4sIQI", _MAGIC, len(metadata), len(payload), crc32c(payload, crc32c(metadata)))
-    return checked + struct.pack("<I", crc32c(checked)) + metadata + payload
+    checked = struct.pack("<4sIQI", _MAGIC, len(metadata), len(payload), crc32(payload, crc32(metadata)))
+    return checked + struct.pack("<I", crc32(checked)) + metadata + payload
 
 
 def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | None, list[Broken]]:
     """Read the pending file.
 
     Returns:
-        The whole records as (metadata, payload); the torn record at the end, if there is one; damaged records.
+        The whole records as (metadata, payload); a torn record at the end, or None; the damaged records.
         A record is torn, not damaged, if the file ends within it: that is what a killed process leaves.
     """
     records: list[tuple[EpisodeRecord, bytes]] = []
@@ -164,13 +164,13 @@ def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | 
             if len(header) < _HEADER.size:
                 return records, Torn(offset, size - offset), broken
             magic, metadata_size, payload_size, body_crc, header_crc = _HEADER.unpack(header)
-            if magic != _MAGIC or crc32c(header[:_HEADER_CHECKED]) != header_crc:
+            if magic != _MAGIC or crc32(header[:_HEADER_CHECKED]) != header_crc:
                 broken.append(Broken(-1, f"{path.name} is damaged at byte {offset}"))
                 return records, None, broken
             if offset + _HEADER.size + metadata_size + payload_size > size:
                 return records, Torn(offset, size - offset), broken
             metadata, payload = file.read(metadata_size), file.read(payload_size)
-            if crc32c(payload, crc32c(metadata)) != body_crc:
+            if crc32(payload, crc32(metadata)) != body_crc:
                 broken.append(
                     Broken(-1, f"a record in {path.name} at byte {offset} does not match its checksum")
                 )
@@ -180,9 +180,9 @@ def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | 
 
 
 def pack_line(record: EpisodeRecord) -> bytes:
-    """Return the line of `episodes.jsonl` for one episode: CRC-32C in hexadecimal, a space, JSON."""
+    """Return the line of `episodes.jsonl` for one episode: CRC-32 in hexadecimal, a space, JSON."""
     text = json.dumps(asdict(record)).encode()
-    return b"%08x %s\n" % (crc32c(text), text)
+    return b"%08x %s\n" % (crc32(text), text)
 
 
 def read_lines(path: Path) -> tuple[list[EpisodeRecord], Torn | None, list[Broken]]:
@@ -210,7 +210,7 @@ def _parse_line(line: bytes) -> EpisodeRecord | None:
     """Return the record of one line, or None if its checksum does not match."""
     checksum, _, text = line.partition(b" ")
     try:
-        if int(checksum, 16) != crc32c(text):
+        if int(checksum, 16) != crc32(text):
             return None
         return EpisodeRecord(**json.loads(text))
     except (ValueError, TypeError):
@@ -218,7 +218,7 @@ def _parse_line(line: bytes) -> EpisodeRecord | None:
 
 
 def append_durably(descriptor: int, content: bytes, offset: int) -> None:
-    """Write `content` at `offset` (the end of the file) and wait until the disk has it; undo it if that fails."""
+    """Write `content` at `offset`, the end, and wait until the disk has it; undo it if that fails."""
     try:
         written, view = 0, memoryview(content)
         while written < len(view):

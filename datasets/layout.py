@@ -2,17 +2,20 @@
 
 The layout is the one of diffusion_policy's replay buffer, in zarr v3:
 
-    zarr.json               group; attributes: format, schema_version, task, attributes, observations, action_dimension
+    zarr.json               group; attributes: format, schema_version, task, attributes,
+                            observations, action_dimension
     data/<observation key>  (steps, ...)  what the agent saw before each action, episodes one after another
     data/action             (steps, D) float32, raw actions
     data/reward             (steps,) float32
     final/<observation key> (episodes, ...)  what was seen after the last action of each episode
-    meta/episode_ends       (episodes,) int64; episode i holds the rows from episode_ends[i - 1] up to episode_ends[i]
-    meta/<column>           (episodes,) seed, policy, success, return, terminated, truncated, code_version, checksum
+    meta/episode_ends       (episodes,) int64; episode i: rows episode_ends[i - 1] up to episode_ends[i]
+    meta/<column>           (episodes,) seed, policy, success, return, terminated, truncated,
+                            code_version, checksum
     journal/                the log that makes appending atomic, see journal.py
 
-Chunks hold about 1 MiB of pictures: large enough to compress and to read in one go, small enough that a window
-of a few dozen of them shuffles well. Each chunk ends in a CRC-32C, so a damaged one is noticed when it is read.
+Chunks hold about 1 MiB of pictures: large enough to compress and to read in one go, small enough that a
+window of a few dozen of them shuffles well. Each chunk ends in a CRC-32C, so a damaged one is noticed when it
+is read.
 """
 
 from __future__ import annotations

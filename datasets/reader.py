@@ -1,4 +1,4 @@
-"""Opening a trajectory store and reading rows of it, with every kind of damage turned into a clear message."""
+"""Opening a trajectory store and reading rows of it; every kind of damage becomes a clear message."""
 
 from __future__ import annotations
 

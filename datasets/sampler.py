@@ -1,12 +1,13 @@
 """Draws minibatches of segments from trajectory stores.
 
 `batch(step)` depends on (seed, step) alone, so a training run that is resumed sees exactly the data that an
-uninterrupted one would have seen. Within an epoch every observation is the start of exactly one segment; because
-segments run around the ring of their episode, every real transition is drawn equally often.
+uninterrupted one would have seen. Within an epoch every observation is the start of exactly one segment;
+because segments run around the ring of their episode, every real transition is drawn equally often.
 
 Where the observations fit the memory budget they are read once and kept. Where they do not, an epoch visits
-windows: blocks of neighbouring chunks in random order, as many as fit half the budget, shuffled together; while
-one window is drawn from, the next is read in the background. Memory stays flat however large the store is.
+windows: blocks of neighbouring chunks in random order, as many as fit half the budget, shuffled together;
+while one window is drawn from, the next is read in the background. Memory stays flat however large the store
+is.
 """
 
 from __future__ import annotations
@@ -133,10 +134,12 @@ class SegmentSampler:
         """Go once through all observations in the order of their rows.
 
         Args:
-            batch_size: observations at a time, at most (less at the end, and at the edges of what is read at once).
+            batch_size: observations at a time, at most (less at the end, and at the edges of what is read at
+                once).
 
         Yields:
-            rows (n,) int64; observations key -> (n, H, ...); actions (n, D) float32, zeros at final observations.
+            rows (n,) int64; observations key -> (n, H, ...); actions (n, D) float32, zeros at final
+            observations.
         """
         blocks = [Block(0, len(self.table.lengths), 0, len(self.table))] if self.in_memory else self._blocks
         for block in blocks:
@@ -179,7 +182,7 @@ class SegmentSampler:
         return {key: np.concatenate([each[key] for each in gathered]) for key in self._reader.specs}
 
     def _draw(self, first: int, last: int) -> tuple[np.ndarray, list[tuple[Window, int, int]]]:
-        """Return the starts number `first` to `last` of the endless sequence, and which windows they lie in."""
+        """Return the starts number `first` to `last` of all, and which windows they lie in."""
         starts = np.empty(last - first, dtype=np.int64)
         parts: list[tuple[Window, int, int]] = []
         done = 0
@@ -257,7 +260,7 @@ class SegmentSampler:
         if capacity < largest:
             needed = self.table.nbytes + 3 * largest * self._reader.row_bytes
             raise ConfigurationError(
-                f"the memory budget is too small: {needed / 1e6:.1f} MB are needed at least for these episodes"
+                f"the memory budget is too small: {needed / 1e6:.1f} MB are needed at least"
             )
         return blocks, capacity
 

@@ -1,4 +1,4 @@
-"""Appending to a trajectory store so that a process killed at any moment loses at most the episode being written."""
+"""Appending to a trajectory store so that a process killed at any moment loses at most one episode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qsft_robot.datasets.layout import StoreSpec
 from qsft_robot.errors import DataError, StoreError
 
 PENDING_BYTES = 32 << 20
-"""Pending episodes are folded into the arrays once they take this many bytes (about 150 episodes of 48x48)."""
+"""Pending episodes are folded into the arrays once they take this many bytes (150 episodes of 48x48)."""
 
 
 def create_store(path: Path, header: reader.StoreHeader) -> None:
@@ -69,7 +69,7 @@ def make_record(episode: Episode, payload: bytes, index: int, start: int, code_v
         truncated=bool(episode.truncated),
         episode_return=episode.episode_return,
         code_version=code_version,
-        checksum=journal.crc32c(payload),
+        checksum=journal.crc32(payload),
     )
 
 
@@ -162,7 +162,8 @@ class StoreWriter:
     def fold(self) -> None:
         """Move the pending episodes into the arrays and empty the journal.
 
-        Safe at every moment: rows are written beyond the ones that count, then the lines that make them count.
+        Safe at every moment: rows are written beyond the ones that count, then the lines that make them
+        count.
 
         Raises:
             StoreError: the disk is full or failed; nothing is lost, the episodes stay pending.
@@ -208,7 +209,7 @@ class StoreWriter:
             self._write(f"meta/{key}", first_episode, column)
 
     def _write(self, name: str, start: int, values: np.ndarray) -> None:
-        """Write `values` from row `start` of one array, which then ends with them, and sync the files touched."""
+        """Write `values` from row `start` of one array, which then ends with them; wait for the disk."""
         array = self.arrays[name]
         stop = start + len(values)
         if array.shape[0] != stop:
