@@ -22,18 +22,18 @@ def root() -> Path:
     return repository
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call `command("train", "sim=pick_place", ...)`: runs `python -m qsft_robot.train ...` in a scratch folder."""
+Completed = subprocess.CompletedProcess[str]
 
-    def call(
-        name: str, *words: str, timeout: float = 300, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(repository)}
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Completed]:
+    """`command("train", "sim=pick_place")` runs `python -m qsft_robot.train ...` in a scratch folder."""
+
+    def call(name: str, *words: str, timeout: float = 300, cwd: Path | None = None) -> Completed:
         return subprocess.run(
             [sys.executable, "-m", f"qsft_robot.{name}", *words],
             cwd=cwd or tmp_path,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(repository)},
             capture_output=True,
             text=True,
             timeout=timeout,
