@@ -1,0 +1,46 @@
+"""Agents that follow a script with seeded imperfections; they collect the data that training starts from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from qsft_robot.agents.scripted.base import ScriptedAgent
+from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
+from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
+
+from qsft_robot.errors import ConfigurationError
+
+__all__ = ["PickPlaceImperfections", "ScriptedAgent", "ScriptedPickPlace", "make_scripted_agent"]
+
+_AGENTS: dict[type, tuple[type, type]] = {
+    PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
+}
+
+
+def make_scripted_agent(env: Any, **imperfections: float) -> ScriptedAgent:
+    """The scripted agent of an environment's task.
+
+    Args:
+        env: a countertop environment, or a wrapper around one.
+        imperfections: fields of the task's imperfections to change, for example `action_noise=0.0`;
+            `perfect=True` sets all of them to zero first.
+
+    Raises:
+        ConfigurationError: the environment has no scripted agent, or an imperfection is unknown or negative.
+    """
+    task = type(env.unwrapped)
+    if task not in _AGENTS:
+        known = ", ".join(each.__name__ for each in _AGENTS)
+        raise ConfigurationError(f"there is no scripted agent for {task.__name__}, only for {known}")
+    agent, imperfection_class = _AGENTS[task]
+    names = [field.name for field in fields(imperfection_class)]
+    values = dict.fromkeys(names, 0.0) if imperfections.pop("perfect", False) else {}
+    for name, value in imperfections.items():
+        if name not in names:
+            raise ConfigurationError(f"no imperfection is called '{name}', expected one of {', '.join(names)}")
+        if not value >= 0:
+            raise ConfigurationError(f"imperfection {name} is {value}, expected a number that is not negative")
+        values[name] = value
+    made: ScriptedAgent = agent(env, imperfection_class(**values))
+    return made

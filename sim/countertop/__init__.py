@@ -1,0 +1,1 @@
+"""An arm with six joints and a gripper at a countertop, in PyBullet."""
