@@ -10,9 +10,7 @@ from pathlib import Path
 from setuptools import setup
 
 root = Path(__file__).resolve().parent
-places = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
-    "package-dir"
-]
+places = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
 
 packages = {
     ".".join([name, *file.parent.relative_to(root / folder).parts])

@@ -28,9 +28,7 @@ def main(config: BenchmarkConfig) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         if error.name not in (name, "qsft_robot.benchmarks"):
             raise
-        raise ConfigurationError(
-            f"suite={config.suite.name}: this installation has no module {name}"
-        ) from None
+        raise ConfigurationError(f"suite={config.suite.name}: this installation has no module {name}") from None
     result = suite.run(config)
     return {
         "suite": config.suite.name,

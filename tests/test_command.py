@@ -131,9 +131,7 @@ def test_resolved_configuration_can_be_shown(capsys: pytest.CaptureFixture[str])
 
 
 def test_json_knows_paths_arrays_and_configurations() -> None:
-    text = to_json(
-        {"path": Path("a") / "b", "array": np.arange(2), "nested": [{"x": np.inf}], "flag": np.bool_(True)}
-    )
+    text = to_json({"path": Path("a") / "b", "array": np.arange(2), "nested": [{"x": np.inf}], "flag": np.bool_(True)})
     assert json.loads(text) == {"path": "a/b", "array": [0, 1], "nested": [{"x": None}], "flag": True}
     with pytest.raises(TypeError, match="object"):
         to_json({"x": object()})

@@ -208,9 +208,7 @@ def test_damaged_saved_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is damaged"):
         read_yaml(TrainConfig, file)
     file.write_text(to_yaml(load(TrainConfig)).replace("kind: qsft", "kind: qsf"), encoding="utf-8")
-    with pytest.raises(
-        ConfigurationError, match=r"algorithm.kind = 'qsf': unknown kind; did you mean 'qsft'"
-    ):
+    with pytest.raises(ConfigurationError, match=r"algorithm.kind = 'qsf': unknown kind; did you mean 'qsft'"):
         read_yaml(TrainConfig, file)
 
 

@@ -115,9 +115,7 @@ def test_checkout_beside_packages_of_the_same_names(root: Path, neighbours: Path
 
 def test_beside_hugging_face_datasets(root: Path, installed: Path, tmp_path: Path) -> None:
     words = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site"), "datasets"]
-    fetched = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, check=False, timeout=120
-    )
+    fetched = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, timeout=120)
     if fetched.returncode != 0:
         pytest.skip("Hugging Face datasets cannot be fetched here: " + fetched.stderr.strip().split("\n")[-1])
     # Its own dependencies are left out, so it is located but not executed.

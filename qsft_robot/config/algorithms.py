@@ -33,20 +33,14 @@ class QsftConfig(AlgorithmConfig):
     backup: Literal["soft", "max"] = setting(
         "soft", "expectation under the extracted policy, or the maximum in support"
     )
-    monte_carlo_mixture: float = setting(
-        0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1
-    )
-    extraction: Literal["ratio", "likelihood"] = setting(
-        "ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)"
-    )
+    monte_carlo_mixture: float = setting(0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1)
+    extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
     beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
     support_threshold: float = setting(
         0.1, "a token is in support from this share of the likeliest one's", minimum=0, below=1
     )
     initial_value: float = setting(0.2, "value that every Q starts from", above=0, below=1)
-    target_rate: float = setting(
-        0.005, "share of the weights that moves into the target each step", above=0, maximum=1
-    )
+    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
 
 
 @kind(AlgorithmConfig, "bc")

@@ -171,9 +171,7 @@ def _literal(hint: Any, value: Any, path: str, errors: list[str]) -> Any:
         if value == each and type(value) is type(each):
             return value
     words = [str(each) for each in allowed]
-    errors.append(
-        f"{path} = {value!r}: unknown value{nearest(str(value), words) or ';'} available: {', '.join(words)}"
-    )
+    errors.append(f"{path} = {value!r}: unknown value{nearest(str(value), words) or ';'} available: {', '.join(words)}")
     return _invalid
 
 

@@ -27,9 +27,7 @@ class CollectConfig:
 
     sim: SimConfig = choice("pick_place", "the environment")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
-    dataset: str | None = setting(
-        None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr"
-    )
+    dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
     episodes: int = setting(3000, "episodes to collect", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
     workers: int = setting(2, "processes that simulate", minimum=1)
@@ -44,9 +42,7 @@ class TrainConfig:
     algorithm: AlgorithmConfig = choice("qsft", "the algorithm")
     model: ModelConfig = choice("tiny", "the network")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
-    dataset: str | list[str] | None = setting(
-        None, "trajectory store or stores to learn from; null: collect one"
-    )
+    dataset: str | list[str] | None = setting(None, "trajectory store or stores to learn from; null: collect one")
     episodes: int = setting(3000, "episodes to collect when no dataset is given", minimum=1)
     seed: int = setting(0, "seed of collection and training", minimum=0)
     workers: int = setting(2, "processes that simulate", minimum=1)
@@ -72,9 +68,7 @@ class EvaluateConfig:
     checkpoint: str | None = setting(None, "checkpoint or run folder; null plays the scripted agent")
     sim: SimConfig | None = choice(None, "the environment; null: the one that the checkpoint was trained for")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
-    options: dict[str, Any] = setting(
-        {}, "environment options to change, for example options.object_set=held_out"
-    )
+    options: dict[str, Any] = setting({}, "environment options to change, for example options.object_set=held_out")
     run: str | None = setting(None, "folder for results; null: beside the checkpoint")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
 
@@ -88,9 +82,7 @@ class EvaluateConfig:
 class DatasetConfig:
     """python -m qsft_robot.dataset ACTION PATH: look after a trajectory store."""
 
-    action: Literal["info", "validate", "repair", "play"] = setting(
-        help="what to do: info, validate, repair or play"
-    )
+    action: Literal["info", "validate", "repair", "play"] = setting(help="what to do: info, validate, repair or play")
     dataset: str = setting(help="path of the trajectory store")
     output: str | None = setting(None, "where repair or play writes; null: beside the store")
     episode: int = setting(0, "index of the episode that play shows", minimum=0)

@@ -68,9 +68,7 @@ def options_of(group: str) -> list[str]:
 
 def describe_option(group: str, option: str) -> str:
     """The first comment of an option's YAML file that is not an instruction to Hydra."""
-    text = (
-        importlib.resources.files(config_module).joinpath(group, f"{option}.yaml").read_text(encoding="utf-8")
-    )
+    text = importlib.resources.files(config_module).joinpath(group, f"{option}.yaml").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").strip()
@@ -113,9 +111,7 @@ def _split(words: Sequence[str], config_class: type, errors: list[str]) -> Itera
         elif bare != word:
             key = key.replace("-", "_")
             near = _nearest_path(key, config_class, {})
-            errors.append(
-                f"'{word}': keys stand without '{word[: len(word) - len(bare)]}': {near or key}={value}"
-            )
+            errors.append(f"'{word}': keys stand without '{word[: len(word) - len(bare)]}': {near or key}={value}")
         else:
             yield _Assignment(key.strip(), value)
 
@@ -204,9 +200,7 @@ def _assign(
     try:
         result = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigurationError(
-            f"a reference ${{...}} in the configuration cannot be resolved: {error}"
-        ) from error
+        raise ConfigurationError(f"a reference ${{...}} in the configuration cannot be resolved: {error}") from error
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}
 
@@ -239,14 +233,10 @@ def _hint_at(key: str, config_class: type, data: Mapping[str, Any], errors: list
         if inner is None:
             if any(get_origin(each) is dict for each in alternatives(hint)):
                 return _Found(_hint_inside(cls, part, rest))
-            errors.append(
-                f"'{'.'.join(parts[: index + 1])}' has no keys of its own, so '{key}' cannot be set"
-            )
+            errors.append(f"'{'.'.join(parts[: index + 1])}' has no keys of its own, so '{key}' cannot be set")
             return None
         if index == 0 and content is None and part in groups_of(config_class):
-            errors.append(
-                f"'{key}' can be set only when {part} is chosen: {part}={'|'.join(options_of(part))}"
-            )
+            errors.append(f"'{key}' can be set only when {part} is chosen: {part}={'|'.join(options_of(part))}")
             return None
         cls = inner
     return None

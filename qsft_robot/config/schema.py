@@ -21,21 +21,15 @@ class SimConfig:
     name: str = setting("", "name of the option, set from sim=...")
     kind: str = setting("", "which class of the configuration describes it")
     env_id: str = setting(help="registered Gymnasium id")
-    collection: dict[str, Any] = setting(
-        {}, "options that differ while data are collected", partial_of="options"
-    )
-    evaluation: dict[str, Any] = setting(
-        {}, "options that differ while policies are evaluated", partial_of="options"
-    )
+    collection: dict[str, Any] = setting({}, "options that differ while data are collected", partial_of="options")
+    evaluation: dict[str, Any] = setting({}, "options that differ while policies are evaluated", partial_of="options")
 
 
 @settings
 class CountertopOptions:
     """Keywords of a countertop environment's constructor."""
 
-    observation: Literal["image", "state"] = setting(
-        "image", "state is privileged: it holds the object's pose"
-    )
+    observation: Literal["image", "state"] = setting("image", "state is privileged: it holds the object's pose")
     image_size: int = setting(48, "side of the square image, pixels", minimum=8, maximum=1024)
     cameras: list[Camera] = setting(["front"], "the first one's key is `image`, further ones `image_<name>`")
     object_set: Literal["train", "held_out"] = setting("train", "which object kinds appear")
@@ -53,9 +47,7 @@ class CountertopOptions:
 class DrawerOptions(CountertopOptions):
     """Keywords of the drawer environment's constructor."""
 
-    drawer: Literal["open", "closed", "blocked", "mixed"] = setting(
-        "mixed", "the drawer's state at the start"
-    )
+    drawer: Literal["open", "closed", "blocked", "mixed"] = setting("mixed", "the drawer's state at the start")
 
 
 @kind(SimConfig, "countertop")
@@ -64,9 +56,7 @@ class CountertopConfig(SimConfig):
     """A task of the countertop."""
 
     options: CountertopOptions = section(CountertopOptions, "keywords of the environment's constructor")
-    imperfections: dict[str, float] = setting(
-        {}, "what the scripted agent does wrong, and how often or how far"
-    )
+    imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong, and how often or how far")
 
 
 @kind(SimConfig, "drawer")
@@ -91,13 +81,14 @@ class RoboticsTransformerConfig(ModelConfig):
     """Images to tokens (convolution, TokenLearner), then a causal transformer over all tokens."""
 
     history: int = setting(1, "frames of observation that the model sees", minimum=1)
-    channels: list[int] = setting([32, 64, 128], "channels of the convolutions", minimum=1)
+    channels: list[int] = setting(
+        [32, 64, 64], "channels of the convolutions; all but the last halve the picture", minimum=1
+    )
     image_tokens: int = setting(8, "tokens that TokenLearner makes of each image", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(3, "layers of the transformer", minimum=1)
     heads: int = setting(4, "attention heads", minimum=1)
-    feed_forward: int = setting(4, "width of the feed-forward part, in multiples of width", minimum=1)
-    dropout: float = setting(0.0, "share of activations dropped in training", minimum=0, below=1)
+    feed_forward: int = setting(2, "width of the feed-forward part, in multiples of width", minimum=1)
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
@@ -130,9 +121,7 @@ class TrainingConfig:
     held_out_fraction: float = setting(0.1, "share of episodes kept for early stopping", above=0, below=1)
     evaluation_period: int = setting(250, "steps between two looks at the held-out episodes", minimum=1)
     patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", "auto takes bfloat16 where it is faster"
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto takes bfloat16 where it is faster")
     compile: bool = setting(False, "compile the model with torch.compile")
     image_shift: int = setting(2, "random shift of images, pixels; 0 for none", minimum=0)
     log_period: int = setting(50, "steps between two lines of metrics", minimum=1)
@@ -154,5 +143,5 @@ class EvaluationConfig:
     environments: int = setting(8, "environments played at a time", minimum=1)
     workers: int = setting(2, "processes that simulate them", minimum=0)
     decoding: Literal["greedy", "sample"] = setting("greedy", "the likeliest token, or one drawn at random")
-    seed: int = setting(1_000_000, "seed of the first episode; the others follow it", minimum=0)
+    seed: int = setting(0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0)
     videos: int = setting(4, "episodes to record as video", minimum=0)
