@@ -33,7 +33,7 @@ class CountertopOptions:
     image_size: int = setting(48, "side of the square image, pixels", minimum=8, maximum=1024)
     cameras: list[Camera] = setting(["front"], "the first one's key is `image`, further ones `image_<name>`")
     object_set: Literal["train", "held_out"] = setting("train", "which object kinds appear")
-    max_episode_steps: int = setting(30, "time limit of an episode, actions", minimum=1)
+    max_episode_steps: int | None = setting(None, "time limit, actions; null: the task's own", minimum=1)
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
