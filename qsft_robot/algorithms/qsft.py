@@ -1,0 +1,170 @@
+"""Q-SFT: Q-learning via supervised fine-tuning (Hong, Dragan, Levine, ICLR 2025), over action tokens.
+
+Behaviour policy pi_phi by cross-entropy (bc.py). Likelihood p_theta by weighted cross-entropy (Sec. 4, Eq. 3):
+
+    L(theta) = - E_data [ w log p_theta(a | s) + (1 - w) * leftover ]
+    leftover = mean over a' != a of log p_theta(a' | s)      `uniform`, Eq. 3
+             = log p_theta(a_d | s)                          `dummy`, one extra token a_d (Sec. 4.1)
+    w = r + discount * V(s'),   clipped to [0, 1]
+
+whose minimiser satisfies p = pi * Q (`dummy`, exactly; `uniform`, with a bias of (1 - Q)/(|A| - 1)), so that
+Q(s, a) = p_theta(a | s) / pi_phi(a | s). Each action is D tokens: between the tokens of one environment step the
+discount is 1 and the reward 0; the last token leads to the first token of the next step.
+
+`parameterisation=residual` writes log p_theta(a|s) = log pi_phi(a|s) + log sigmoid f_theta(s, a), with the dummy
+token's mass 1 - sum_a pi_phi(a|s) sigmoid f_theta(s, a): the same loss and fixed point, but Q = sigmoid f is read off
+and never divided. docs/qsft.md has why that matters for continuous actions, and the measured effect of each option.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean
+from qsft_robot.errors import ConfigurationError
+from qsft_robot.models.robotics_transformer import RoboticsTransformer
+
+SMALLEST_PROBABILITY = 1e-6
+"""Floor of the dummy token's mass: its logarithm must stay finite."""
+
+
+class QSFT(Algorithm):
+    """See the module's docstring; `settings` is a QsftConfig."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.settings.parameterisation == "residual" and self.settings.leftover == "uniform":
+            raise ConfigurationError(
+                "algorithm.parameterisation=residual leaves probability to a dummy token: set "
+                "algorithm.leftover=dummy, or algorithm.parameterisation=direct for the uniform leftover of Eq. 3"
+            )
+        self.networks["behaviour"].requires_grad_(False)
+        self.target: RoboticsTransformer | None = None
+
+    def outputs(self) -> dict[str, int]:
+        dummy = self.settings.parameterisation == "direct" and self.settings.leftover == "dummy"
+        return {"behaviour": self.shape.bins, "likelihood": self.shape.bins + int(dummy)}
+
+    def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
+        """Copy pi_phi, start theta from its weights with every Q at `initial_value`, and make the target."""
+        likelihood = self.networks["likelihood"]
+        if behaviour is not None:
+            self.networks["behaviour"].load_state_dict(behaviour.state_dict())
+            shared = {key: value for key, value in behaviour.state_dict().items() if not key.startswith("head_")}
+            likelihood.load_state_dict(shared, strict=False)
+        odds = math.log(self.settings.initial_value / (1.0 - self.settings.initial_value))
+        with torch.no_grad():
+            if self.settings.parameterisation == "residual":
+                likelihood.head_weight.zero_()
+                likelihood.head_bias.fill_(odds)
+            elif behaviour is not None:
+                # p = initial_value * pi_phi on the actions, the rest on the dummy where there is one.
+                likelihood.head_weight[..., : self.shape.bins] = behaviour.head_weight
+                likelihood.head_bias[..., : self.shape.bins] = behaviour.head_bias
+                likelihood.head_bias[..., self.shape.bins :] = math.log(self.shape.bins) - odds
+        self.target = copy.deepcopy(likelihood).requires_grad_(False)
+
+    def after_step(self) -> None:
+        if self.target is None:
+            raise RuntimeError("prepare_training() comes before the first step")
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.target.parameters()),
+                list(self.networks["likelihood"].parameters()),
+                self.settings.target_rate,
+            )
+
+    def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
+        if batch.behaviour_log_probabilities is None:
+            raise RuntimeError("Q-SFT needs pi_phi's log-probabilities with each batch")
+        weights = self.weights(batch)
+        network = self.networks["likelihood"]
+        observations, tokens = batch.current()
+        logits = network(network.encode(observations), tokens).float()
+        log_pi = batch.behaviour_log_probabilities[:, :-1].flatten(0, 1)
+        log_p, log_leftover, q = self.likelihood(logits, log_pi)
+        chosen = tokens.unsqueeze(-1)
+        log_p_chosen = log_p.gather(-1, chosen).squeeze(-1)
+        if log_leftover is None:
+            log_leftover = (log_p.sum(dim=-1) - log_p_chosen) / (self.shape.bins - 1)
+        flat_weights = weights.flatten(0, 1)
+        loss = -(flat_weights * log_p_chosen + (1.0 - flat_weights) * log_leftover)
+        shape = batch.valid.shape
+        q_chosen = q.gather(-1, chosen).squeeze(-1).detach()
+        returns = self.value_range.value(batch.monte_carlo_return)
+        return {
+            "loss": masked_mean(loss.view(*shape, -1), batch.valid),
+            "q": masked_mean(q_chosen.view(*shape, -1), batch.valid),
+            "weight": masked_mean(weights, batch.valid),
+            "monte_carlo_return": masked_mean(returns, batch.valid),
+            "saturated": masked_mean((q_chosen > 0.95).float().view(*shape, -1), batch.valid),
+        }
+
+    @torch.no_grad()
+    def weights(self, batch: TokenBatch) -> Tensor:
+        """The target w (S, L, D) of every token: next token's value, or reward and the next step's value."""
+        if self.target is None or batch.behaviour_log_probabilities is None:
+            raise RuntimeError("prepare_training() comes before the first loss")
+        segments, length = batch.valid.shape
+        observations, tokens = batch.everything()
+        logits = self.target(self.target.encode(observations), tokens).float()
+        log_pi = batch.behaviour_log_probabilities.flatten(0, 1)
+        values = self.state_value(logits, log_pi).view(segments, length + 1, -1)
+        next_value = torch.where(batch.terminal, self.value_range.terminal_value, values[:, 1:, 0])
+        last = self.value_range.reward(batch.rewards, self.settings.discount) + self.settings.discount * next_value
+        weights = torch.cat([values[:, :-1, 1:], last.unsqueeze(-1)], dim=-1)
+        mixture = self.settings.monte_carlo_mixture
+        returns = self.value_range.value(batch.monte_carlo_return).unsqueeze(-1)
+        return ((1.0 - mixture) * weights + mixture * returns).clamp(0.0, 1.0)
+
+    def likelihood(self, logits: Tensor, log_pi: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """From theta's logits (..., outputs) and log pi_phi (..., bins).
+
+        Returns:
+            log p_theta of each token (..., bins), log p_theta of the dummy token (...) or None where there is
+            none, and Q = p_theta / pi_phi (..., bins) in [0, 1].
+        """
+        if self.settings.parameterisation == "residual":
+            log_q = functional.logsigmoid(logits)
+            q = log_q.exp()
+            rest = 1.0 - (log_pi.exp() * q).sum(dim=-1)
+            return log_pi + log_q, rest.clamp_min(SMALLEST_PROBABILITY).log(), q
+        log_p = logits.log_softmax(dim=-1)
+        dummy = log_p[..., self.shape.bins] if logits.shape[-1] > self.shape.bins else None
+        log_p = log_p[..., : self.shape.bins]
+        return log_p, dummy, (log_p - log_pi).clamp_max(0.0).exp()
+
+    def state_value(self, logits: Tensor, log_pi: Tensor) -> Tensor:
+        """V (...) over the tokens in support: the largest Q, or its mean under the extracted policy."""
+        log_p, _, q = self.likelihood(logits, log_pi)
+        if self.settings.backup == "max":
+            return q.masked_fill(~self.in_support(log_pi), 0.0).amax(dim=-1)
+        return (self._policy(log_pi, log_p, q).softmax(dim=-1) * q).sum(dim=-1)
+
+    def in_support(self, log_pi: Tensor) -> Tensor:
+        """Which tokens (..., bins) have at least `support_threshold` of the likeliest one's probability."""
+        if self.settings.support_threshold == 0.0:
+            return torch.ones_like(log_pi, dtype=torch.bool)
+        return log_pi >= log_pi.amax(dim=-1, keepdim=True) + math.log(self.settings.support_threshold)
+
+    def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
+        log_pi = logits["behaviour"].log_softmax(dim=-1)
+        log_p, _, q = self.likelihood(logits["likelihood"], log_pi)
+        return self._policy(log_pi, log_p, q)
+
+    def values(self, logits: Mapping[str, Tensor]) -> Tensor:
+        _, _, q = self.likelihood(logits["likelihood"], logits["behaviour"].log_softmax(dim=-1))
+        return self.value_range.original(q)
+
+    def _policy(self, log_pi: Tensor, log_p: Tensor, q: Tensor) -> Tensor:
+        """Unnormalised log pi * exp(beta * p) (Algorithm 1) or log pi * exp(beta * Q), in support."""
+        advantage = log_p.exp() if self.settings.extraction == "likelihood" else q
+        policy = log_pi + self.settings.beta * advantage
+        return policy.masked_fill(~self.in_support(log_pi), -torch.inf)

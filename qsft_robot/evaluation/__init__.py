@@ -1,0 +1,1 @@
+"""Closed-loop evaluation: environments in worker processes, batched decoding, intervals, videos."""

@@ -1,0 +1,85 @@
+"""Videos of episodes, replayed from their seeds: outcomes follow from the seed, so a replay is the episode itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from qsft_robot.agents.base import Agent
+from qsft_robot.agents.rollout import rollout
+from qsft_robot.datasets.episode import Episode
+from qsft_robot.errors import QsftRobotError
+from qsft_robot.evaluation.evaluate import Outcome, Task
+
+logger = logging.getLogger(__name__)
+
+FRAMES_PER_SECOND = 10
+
+
+def record_episode(agent: Agent, env: Any, seed: int) -> tuple[Episode, list[np.ndarray]]:
+    """Play one episode of `env` (render_mode="rgb_array") and return it with a frame (H, W, 3) uint8 per step."""
+    frames: list[np.ndarray] = []
+    episode = rollout(agent, env, seed, on_step=lambda *_: frames.append(env.render()))
+    return episode, frames
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND) -> Path:
+    """Write RGB frames (H, W, 3) uint8 to an mp4 or, by the ending, another container that OpenCV knows.
+
+    Raises:
+        QsftRobotError: OpenCV has no encoder for it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), frames_per_second, (width, height))
+    if not writer.isOpened():
+        raise QsftRobotError(f"OpenCV cannot write {path}: its build lacks the encoder")
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def label_frame(frame: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """A copy of the frame with `lines` of text in its upper left corner."""
+    labelled = np.ascontiguousarray(frame)
+    for index, line in enumerate(lines):
+        place = (6, 16 + 16 * index)
+        cv2.putText(labelled, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 3, cv2.LINE_AA)
+        cv2.putText(labelled, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
+    return labelled
+
+
+def record_outcomes(folder: Path, agent: Agent, task: Task, outcomes: Sequence[Outcome], count: int) -> list[str]:
+    """Replay `count` episodes of `outcomes`, half of them failures where there are that many, and write them.
+
+    Each frame says which policy acts, the step, and how the episode ends; the file's name says it too.
+    """
+    successes = [outcome for outcome in outcomes if outcome.success]
+    failures = [outcome for outcome in outcomes if not outcome.success]
+    chosen = failures[: max(count // 2, count - len(successes))]
+    chosen = successes[: count - len(chosen)] + chosen
+    env = task.make(render_mode="rgb_array")
+    paths = []
+    try:
+        for outcome in chosen:
+            episode, frames = record_episode(agent, env, outcome.seed)
+            ending = "success" if episode.success else "failure"
+            if episode.success != outcome.success:
+                logger.warning("the replay of seed %d ended in %s, unlike the evaluation", outcome.seed, ending)
+            labelled = [
+                label_frame(
+                    frame, [f"{agent.name}  seed {outcome.seed}", f"step {step + 1} of {len(frames)}: {ending}"]
+                )
+                for step, frame in enumerate(frames)
+            ]
+            path = folder / f"{agent.name}_{ending}_{outcome.seed}.mp4"
+            paths.append(str(write_video(path, [*labelled, *labelled[-1:] * FRAMES_PER_SECOND])))
+    finally:
+        env.close()
+    return paths

@@ -1,0 +1,1 @@
+"""The autoregressive token models."""

@@ -1,0 +1,1 @@
+"""The training loop, its data path, metrics, checkpoints and the experiment that strings the stages together."""

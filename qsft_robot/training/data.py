@@ -1,0 +1,175 @@
+"""The data side of an experiment: stores, the split into training and held-out episodes, tokenizer, samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from qsft_robot.algorithms import ValueRange
+from qsft_robot.algorithms.base import TokenBatch
+from qsft_robot.config import TrainConfig
+from qsft_robot.datasets.sampler import SegmentSampler
+from qsft_robot.datasets.store import TrajectoryStore
+from qsft_robot.errors import DataError, StoreError
+from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
+from qsft_robot.tokenization import ActionTokenizer
+from qsft_robot.training.tensors import BatchConverter, observation_tensors
+
+LARGEST_HELD_OUT_SHARE = 0.5
+HELD_OUT_BATCHES = 24
+"""Batches of held-out episodes whose mean loss decides early stopping: about 3,000 transitions at the default size."""
+SPLIT_SEED = 9173
+"""Mixed with the run's seed, so that the split is not correlated with other draws of the same seed."""
+
+
+@dataclass
+class ExperimentData:
+    """What training reads.
+
+    Attributes:
+        stores: opened for reading.
+        training, held_out: samplers over disjoint episodes.
+        tokenizer: fitted on the training episodes.
+        value_range: of the discounted returns of the training episodes.
+    """
+
+    stores: list[TrajectoryStore]
+    training: SegmentSampler
+    held_out: SegmentSampler
+    tokenizer: ActionTokenizer
+    value_range: ValueRange
+
+    @property
+    def success(self) -> np.ndarray:
+        """(episodes,) bool over all stores."""
+        return np.concatenate([store.success for store in self.stores])
+
+
+def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Sequence[str] | None) -> ExperimentData:
+    """Open the stores and prepare the samplers.
+
+    Raises:
+        StoreError: a store is missing, damaged, or made for another task.
+        DataError: too few episodes to hold any out, or actions of several sizes.
+    """
+    stores = [TrajectoryStore.open(path, task=config.sim.name) for path in paths]
+    training_episodes, held_out_episodes = [], []
+    for index, store in enumerate(stores):
+        count = len(store)
+        if count < 2:
+            raise StoreError(f"{store.path} holds {count} episode(s): at least 2 are needed, one of them held out")
+        order = np.random.default_rng([SPLIT_SEED, config.seed, index]).permutation(count)
+        held_out = int(np.clip(round(count * config.training.held_out_fraction), 1, count * LARGEST_HELD_OUT_SHARE))
+        held_out_episodes.append(np.sort(order[:held_out]))
+        training_episodes.append(np.sort(order[held_out:]))
+    if len({store.spec.action_dimension for store in stores}) > 1:
+        raise DataError("the stores have actions of different sizes; they cannot be trained on together")
+    common: dict[str, Any] = {
+        "segment_length": config.training.segment_length,
+        "history": history,
+        "discount": config.algorithm.discount,
+        "observation_keys": keys,
+        "batch_size": config.training.batch_size,
+    }
+    budget = int(config.training.memory_budget_gigabytes * 2**30)
+    share = int(budget * config.training.held_out_fraction)
+    training = SegmentSampler(stores, training_episodes, seed=config.seed, memory_budget_bytes=budget - share, **common)
+    held_out = SegmentSampler(stores, held_out_episodes, seed=config.seed, memory_budget_bytes=share, **common)
+    table = training.table
+    actions = table.actions[table.valid]
+    tokenizer = ActionTokenizer.fit(actions, config.tokenization.bins, config.tokenization.kind)
+    value_range = ValueRange.of_returns(table.monte_carlo_return[table.valid])
+    return ExperimentData(stores, training, held_out, tokenizer, value_range)
+
+
+def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape:
+    """The shape of the networks for these data and this `model=`.
+
+    Raises:
+        DataError: the observations hold neither images nor a state vector.
+    """
+    spec, model = data.stores[0].spec, config.model
+    images = {}
+    state_width = 0
+    for key, array in spec.observations.items():
+        shape = tuple(array.shape)
+        if len(shape) == 3 and shape[-1] == 3:
+            images[key] = (shape[0], shape[1])
+        elif key == "state" and len(shape) == 1:
+            state_width = shape[0]
+        else:
+            raise DataError(f"observation '{key}' of shape {shape} is neither an image (H, W, 3) nor `state` (n,)")
+    return TransformerShape(
+        images=images,
+        state_width=state_width,
+        dimensions=spec.action_dimension,
+        bins=data.tokenizer.bins,
+        outputs=data.tokenizer.bins,
+        width=model.width,
+        layers=model.layers,
+        heads=model.heads,
+        feed_forward_factor=model.feed_forward,
+        image_tokens=model.image_tokens,
+        channels=tuple(model.channels),
+        history=model.history,
+    )
+
+
+def set_state_statistics(network: RoboticsTransformer, data: ExperimentData) -> None:
+    """Normalise the network's `state` by the mean and spread of the training data."""
+    if not network.shape.state_width:
+        return
+    total = np.zeros(network.shape.state_width)
+    squares = np.zeros_like(total)
+    count = 0
+    for _, observations, _ in data.training.sequential(4096):
+        newest = observations["state"][:, -1].astype(np.float64)
+        total += newest.sum(axis=0)
+        squares += (newest**2).sum(axis=0)
+        count += len(newest)
+    mean = total / count
+    scale = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    network.set_state_statistics(torch.from_numpy(mean).float(), torch.from_numpy(scale).float())
+
+
+def held_out_batches(
+    sampler: SegmentSampler, converter: BatchConverter, count: int = HELD_OUT_BATCHES
+) -> Iterator[TokenBatch]:
+    """The same batches of held-out episodes every time; no more than it takes to see each episode's rows once."""
+    rows_per_batch = sampler.segments * (sampler.batch(0).rewards.shape[1])
+    generator = torch.Generator()
+    for step in range(min(count, max(1, len(sampler) // rows_per_batch))):
+        yield converter(sampler.batch(step), generator)
+
+
+@torch.inference_mode()
+def behaviour_logits(
+    network: RoboticsTransformer,
+    sampler: SegmentSampler,
+    tokenizer: ActionTokenizer,
+    path: Path,
+    device: torch.device,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """pi_phi's logits for every observation of `sampler`, computed once: (rows, D, bins) float16 in a file.
+
+    The behaviour policy is fixed while theta is trained; reading its logits costs a memory copy where computing them
+    in every step would cost two passes through a network.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (len(sampler), network.shape.dimensions, network.shape.bins)
+    logits = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    network = network.to(device).eval()
+    for rows, observations, actions in sampler.sequential(batch_size):
+        tokens = torch.from_numpy(tokenizer.encode(actions)).to(device)
+        result = network(network.encode(observation_tensors(observations, device)), tokens)
+        # Logits are shifted so that the largest is 0: float16 is finest there.
+        result = (result.float() - result.float().amax(dim=-1, keepdim=True)).clamp_min(-60.0)
+        logits[rows] = result.cpu().numpy().astype(np.float16)
+    logits.flush()
+    return logits

@@ -1,0 +1,258 @@
+"""From a configuration to a policy that was measured: collect, train pi_phi, train the algorithm, play, report.
+
+Each stage leaves what it made in the run folder; with `resume=true` a stage that is done is not done again, and one
+that was cut off goes on from its newest state.
+
+    <run>/config.yaml           resolved configuration
+    <run>/metrics.jsonl         and tensorboard/: every logged number
+    <run>/behaviour/            the behaviour policy pi_phi, a checkpoint of its own
+    <run>/policy/               the algorithm's policy
+    <run>/evaluation/*.json     outcomes per episode and seed
+    <run>/videos/               successes and failures
+    <run>/result.json           what the command prints
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from qsft_robot.agents.token_agent import DECODINGS, TokenAgent
+from qsft_robot.algorithms import Algorithm, make_algorithm
+from qsft_robot.config import (
+    TrainConfig,
+    collection_options,
+    dataset_path,
+    evaluation_options,
+    read_yaml,
+    run_folder,
+    to_dict,
+    to_yaml,
+)
+from qsft_robot.config.algorithms import BehaviourCloningConfig
+from qsft_robot.datasets.seeds import evaluation_seed
+from qsft_robot.errors import CheckpointError, ConfigurationError
+from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, evaluate_scripted, log_summary, summarise
+from qsft_robot.evaluation.statistics import wilson_interval
+from qsft_robot.evaluation.videos import record_outcomes
+from qsft_robot.training.data import (
+    ExperimentData,
+    behaviour_logits,
+    held_out_batches,
+    network_shape,
+    open_data,
+    set_state_statistics,
+)
+from qsft_robot.training.loop import Stage, TrainingLoop
+from qsft_robot.training.metrics import duration
+from qsft_robot.training.policy_files import Policy, load_networks, load_policy, save_policy
+from qsft_robot.training.tensors import BatchConverter
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+MAY_DIFFER_ON_RESUME = ("run", "resume", "workers", "evaluation")
+BFLOAT16_WIDTH = 512
+"""From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
+
+
+class Experiment:
+    """One training run in one folder."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.folder = run_folder(config)
+        self.started = time.monotonic()
+        self.seconds: dict[str, float] = {}
+        precision = config.training.precision
+        wide = getattr(config.model, "width", 0) >= BFLOAT16_WIDTH
+        mixed = "bf16" if precision == "bfloat16" or (precision == "auto" and wide) else "no"
+        self.accelerator = Accelerator(mixed_precision=mixed)
+
+    def run(self) -> dict[str, Any]:
+        """Do every stage that is not done yet; return the result."""
+        self._claim_folder()
+        dataset = self._timed("collect", self._dataset)
+        data = self._timed("load", lambda: open_data(dataset, self.config, self.config.model.history, None))
+        rate, count = float(data.success.mean()), len(data.success)
+        logger.info("data: %d episodes, %.1f%% of them successful", count, 100 * rate)
+        behaviour = self._timed("behaviour", lambda: self._behaviour(data))
+        self._timed("train", lambda: self._policy(data, behaviour))
+        result: dict[str, Any] = {
+            "run": str(self.folder),
+            "dataset": {
+                "paths": [str(path) for path in dataset],
+                "episodes": count,
+                "success_rate": rate,
+                "success_interval": wilson_interval(int(data.success.sum()), count),
+            },
+            **self._timed("evaluate", self._evaluate),
+        }
+        result["checkpoint"] = str(self.folder / "policy")
+        result["seconds"] = {**{k: round(v, 1) for k, v in self.seconds.items()}, "total": round(self._elapsed(), 1)}
+        (self.folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        self._say(result)
+        return result
+
+    def _timed(self, name: str, work: Callable[[], T]) -> T:
+        begin = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = time.monotonic() - begin
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _claim_folder(self) -> None:
+        saved = self.folder / "config.yaml"
+        if saved.exists():
+            if not self.config.resume:
+                raise ConfigurationError(
+                    f"{self.folder} holds a run already: add resume=true to go on with it, or choose another run="
+                )
+            before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(self.config)
+            differ = [key for key in now if key not in MAY_DIFFER_ON_RESUME and now[key] != before.get(key)]
+            if differ:
+                raise ConfigurationError(
+                    f"{self.folder} was started with other settings of {', '.join(differ)}: repeat the command that "
+                    "started it, with resume=true, or choose another run="
+                )
+        elif self.config.resume:
+            raise ConfigurationError(f"there is no run to resume in {self.folder}: leave resume=true out to start one")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        saved.write_text(to_yaml(self.config), encoding="utf-8")
+        logger.info("run folder: %s", self.folder)
+
+    def _dataset(self) -> list[Path]:
+        given = self.config.dataset
+        if given is not None:
+            return [Path(path) for path in ([given] if isinstance(given, str) else given)]
+        from qsft_robot.collect import collect_episodes
+
+        path = dataset_path(self.config)
+        collect_episodes(self.config, path)
+        return [path]
+
+    def _behaviour(self, data: ExperimentData) -> Algorithm:
+        """Train pi_phi, or read the one that an earlier process of this run trained."""
+        folder = self.folder / "behaviour"
+        if (folder / "policy.json").exists():
+            return load_policy(folder, self.accelerator.device).algorithm
+        set_seed(self.config.seed)
+        settings = BehaviourCloningConfig(name="bc", kind="bc", discount=self.config.algorithm.discount)
+        algorithm = make_algorithm(network_shape(data, self.config), settings, data.value_range)
+        set_state_statistics(algorithm.networks["behaviour"], data)
+        if self.config.initialise_from is not None:
+            self._initialise(algorithm)
+        stage = Stage("behaviour", self.config.training.behaviour_steps, early_stopping=True)
+        self._loop(algorithm, stage, data, None, None).run()
+        save_policy(folder, self._as_policy(algorithm, data))
+        return algorithm
+
+    def _initialise(self, algorithm: Algorithm) -> None:
+        source = load_policy(str(self.config.initialise_from)).algorithm.networks
+        if "behaviour" not in source:
+            raise CheckpointError(f"{self.config.initialise_from} has no behaviour policy to start from")
+        weights = source["behaviour"].state_dict()
+        load_networks(algorithm.networks["behaviour"], weights, str(self.config.initialise_from))
+
+    def _policy(self, data: ExperimentData, behaviour: Algorithm) -> None:
+        """Train the algorithm on top of pi_phi, unless an earlier process of this run has."""
+        folder = self.folder / "policy"
+        if (folder / "policy.json").exists():
+            return
+        if self.config.algorithm.kind == "bc":
+            save_policy(folder, self._as_policy(behaviour, data))
+            return
+        set_seed(self.config.seed + 1)
+        algorithm = make_algorithm(network_shape(data, self.config), self.config.algorithm, data.value_range)
+        for network in algorithm.networks.values():
+            set_state_statistics(network, data)
+        logits = held_out_logits = None
+        cache = self.folder / "training" / "behaviour_logits.npy"
+        held_out_cache = cache.with_name("held_out_logits.npy")
+        if algorithm.needs_behaviour_policy:
+            pi_phi, device = behaviour.networks["behaviour"], self.accelerator.device
+            logger.info("computing the behaviour policy's logits for the whole dataset once")
+            logits = behaviour_logits(pi_phi, data.training, data.tokenizer, cache, device)
+            held_out_logits = behaviour_logits(pi_phi, data.held_out, data.tokenizer, held_out_cache, device)
+            algorithm.prepare_training(pi_phi)
+        else:
+            algorithm.prepare_training(None)
+        stage = Stage(self.config.algorithm.name, self.config.training.steps, early_stopping=False)
+        self._loop(algorithm, stage, data, logits, held_out_logits).run()
+        save_policy(folder, self._as_policy(algorithm, data))
+        for path in (cache, held_out_cache):
+            path.unlink(missing_ok=True)
+
+    def _loop(
+        self, algorithm: Algorithm, stage: Stage, data: ExperimentData, logits: Any, held_out: Any
+    ) -> TrainingLoop:
+        device = self.accelerator.device
+        convert = BatchConverter(data.tokenizer, self.config.training.image_shift, device, logits)
+        convert_held_out = BatchConverter(data.tokenizer, 0, device, held_out)
+        return TrainingLoop(
+            algorithm,
+            stage,
+            lambda step, generator: convert(data.training.batch(step), generator),
+            lambda: held_out_batches(data.held_out, convert_held_out),
+            self.config.training,
+            self.folder,
+            self.config.seed,
+            self.accelerator,
+        )
+
+    def _as_policy(self, algorithm: Algorithm, data: ExperimentData) -> Policy:
+        sim = self.config.sim
+        task = {"sim": sim.name, "env_id": sim.env_id, "options": evaluation_options(sim)}
+        return Policy(algorithm, data.tokenizer, task, to_dict(self.config))
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Play the scripted policy, the behaviour clone (greedy and sampled) and the algorithm's policy."""
+        sim, settings = self.config.sim, self.config.evaluation
+        seeds = [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
+        scripted_task = Task(sim.env_id, collection_options(sim))
+        outcomes = evaluate_scripted(scripted_task, sim.imperfections, seeds, settings.workers)
+        results = {"scripted": self._record("scripted", outcomes)}
+        clones = {decoding: self._play("behaviour", decoding, seeds) for decoding in DECODINGS}
+        best = max(DECODINGS, key=lambda decoding: clones[decoding]["success_rate"])
+        results["behaviour_clone"] = {**clones[best], "decoding": best}
+        if self.config.algorithm.kind != "bc":
+            results[self.config.algorithm.name] = self._play("policy", settings.decoding, seeds)
+        return {"evaluation": results}
+
+    def _play(self, checkpoint: str, decoding: str, seeds: list[int]) -> dict[str, Any]:
+        """Play the policy in `<run>/<checkpoint>`; write videos of some episodes."""
+        sim, settings = self.config.sim, self.config.evaluation
+        task = Task(sim.env_id, evaluation_options(sim))
+        agent = TokenAgent.from_checkpoint(self.folder / checkpoint, decoding, torch.float64)
+        outcomes = evaluate_agent(agent, task, seeds, settings.environments, settings.workers)
+        summary = self._record(agent.name, outcomes)
+        if settings.videos:
+            summary["videos"] = record_outcomes(self.folder / "videos", agent, task, outcomes, settings.videos)
+        return summary
+
+    def _record(self, name: str, outcomes: list[Outcome]) -> dict[str, Any]:
+        """Write every outcome to a file; return the summary without them."""
+        summary = summarise(outcomes)
+        path = self.folder / "evaluation" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        log_summary(name, summary)
+        del summary["outcomes"]
+        return summary
+
+    def _say(self, result: Mapping[str, Any]) -> None:
+        logger.info("done in %s:", duration(self._elapsed()))
+        for name, summary in result["evaluation"].items():
+            log_summary(f"  {name}", summary)
