@@ -48,9 +48,7 @@ class Window:
 class FrameReader:
     """Reads blocks of observations from stores; knows how rows of the table map to rows of the stores."""
 
-    def __init__(
-        self, stores: Sequence[TrajectoryStore], table: TransitionTable, keys: Sequence[str] | None
-    ) -> None:
+    def __init__(self, stores: Sequence[TrajectoryStore], table: TransitionTable, keys: Sequence[str] | None) -> None:
         """Check that the stores agree on the observations.
 
         Args:

@@ -30,9 +30,7 @@ PENDING_FILE = "pending.bin"
 LOCK_FILE = "lock"
 
 _MAGIC = b"QSEP"
-_HEADER = struct.Struct(
-    "<4sIQII"
-)  # magic, metadata bytes, payload bytes, crc of both, crc of the header before it
+_HEADER = struct.Struct("<4sIQII")  # magic, metadata bytes, payload bytes, crc of both, crc of the header before it
 _HEADER_CHECKED = _HEADER.size - 4
 
 
@@ -171,9 +169,7 @@ def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | 
                 return records, Torn(offset, size - offset), broken
             metadata, payload = file.read(metadata_size), file.read(payload_size)
             if crc32(payload, crc32(metadata)) != body_crc:
-                broken.append(
-                    Broken(-1, f"a record in {path.name} at byte {offset} does not match its checksum")
-                )
+                broken.append(Broken(-1, f"a record in {path.name} at byte {offset} does not match its checksum"))
                 continue
             records.append((EpisodeRecord(**json.loads(metadata)), payload))
     return records, None, broken

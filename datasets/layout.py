@@ -118,9 +118,7 @@ class StoreSpec:
         observations = {}
         for key, space in spaces.items():
             if key in RESERVED_KEYS or "/" in key or not key:
-                raise StoreError(
-                    f"an observation cannot be stored under the name '{key}': choose another key"
-                )
+                raise StoreError(f"an observation cannot be stored under the name '{key}': choose another key")
             dtype = None if getattr(space, "dtype", None) is None else np.dtype(space.dtype)
             if dtype is None or dtype.kind not in "biuf" or space.shape is None:
                 raise StoreError(f"observation '{key}' of type {type(space).__name__} is no array of numbers")

@@ -18,9 +18,7 @@ from qsft_robot.datasets.journal import EpisodeRecord, Torn
 from qsft_robot.datasets.layout import ArraySpec, StoreSpec
 from qsft_robot.errors import StoreError
 
-REPAIR_HINT = (
-    "run `python -m qsft_robot.dataset repair dataset={path}` to recover the episodes that are whole"
-)
+REPAIR_HINT = "run `python -m qsft_robot.dataset repair dataset={path}` to recover the episodes that are whole"
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def damaged(path: Path, message: str) -> StoreError:
     return StoreError(f"the trajectory store {path} is damaged: {message}; {REPAIR_HINT.format(path=path)}")
 
 
-def read_header(path: Path) -> StoreHeader:
-    """Read the attributes of the store at `path`.
+def read_header(path: Path, copy: bool = False) -> StoreHeader:
+    """Read the attributes of the store at `path`, or their copy in the journal.
 
     Raises:
         StoreError: there is no store, it is something else, its schema is newer, or its metadata is damaged.
@@ -75,18 +73,19 @@ def read_header(path: Path) -> StoreHeader:
             f"there is no trajectory store at {path}: check the path, or make one with "
             f"`python -m qsft_robot.collect dataset={path}`"
         )
-    metadata = path / "zarr.json"
-    if not metadata.is_file():
+    name = "journal/zarr.json" if copy else "zarr.json"
+    if not (path / name).is_file():
         if (path / "data").is_dir() and (path / "journal").is_dir():
-            raise damaged(path, "zarr.json is missing")
-        raise StoreError(f"{path} is no trajectory store: it has no zarr.json")
+            raise damaged(path, f"{name} is missing")
+        raise StoreError(f"{path} is no trajectory store: it has no {name}")
     try:
-        attributes = json.loads(metadata.read_bytes())["attributes"]
-        if attributes["format"] != layout.FORMAT:
-            raise StoreError(f"{path} is a zarr group, but no trajectory store of qsft_robot")
-        version = int(attributes["schema_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, f"zarr.json cannot be read ({type(error).__name__}: {error})") from error
+        attributes = json.loads((path / name).read_bytes())["attributes"]
+        found = attributes.get("format")
+        version = int(attributes["schema_version"]) if found == layout.FORMAT else 0
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"{name} cannot be read ({type(error).__name__}: {error})") from error
+    if found != layout.FORMAT:
+        raise StoreError(f"{path} is a zarr group, but no trajectory store of qsft_robot")
     if version > layout.SCHEMA_VERSION:
         raise StoreError(
             f"the trajectory store {path} has schema version {version}, this program reads up to "
@@ -97,7 +96,7 @@ def read_header(path: Path) -> StoreHeader:
         spec = StoreSpec(observations, int(attributes["action_dimension"]))
         return StoreHeader(str(attributes["task"]), dict(attributes["attributes"]), spec)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path, f"zarr.json cannot be read ({type(error).__name__}: {error})") from error
+        raise damaged(path, f"{name} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def read_journal(path: Path) -> JournalState:
@@ -119,16 +118,12 @@ def read_journal(path: Path) -> JournalState:
     start = 0
     for record in folded:
         if record.start != start:
-            raise damaged(
-                path, f"journal: episode {record.index} starts at row {record.start}, expected {start}"
-            )
+            raise damaged(path, f"journal: episode {record.index} starts at row {record.start}, expected {start}")
         start = record.end
     pending = [each for each in pending if each[0].index >= len(folded)]
     for number, (record, _) in enumerate(pending, start=len(folded)):
         if record.index != number or record.start != start:
-            raise damaged(
-                path, f"journal: expected episode {number} among the pending ones, found {record.index}"
-            )
+            raise damaged(path, f"journal: expected episode {number} among the pending ones, found {record.index}")
         start = record.end
     return JournalState(folded, pending, torn_line, torn_record)
 
@@ -141,9 +136,7 @@ def open_array(path: Path, name: str, mode: str = "r") -> zarr.Array:
     """
     try:
         with zarr.config.set({"array.write_empty_chunks": True}):  # so that a missing chunk always is damage
-            return zarr.open_array(
-                LocalStore(path, read_only=mode == "r"), path=name, mode=mode, zarr_format=3
-            )
+            return zarr.open_array(LocalStore(path, read_only=mode == "r"), path=name, mode=mode, zarr_format=3)
     except Exception as error:  # zarr raises many kinds
         raise damaged(path, f"{name}/zarr.json cannot be read ({type(error).__name__}: {error})") from error
 
@@ -184,9 +177,7 @@ def check_spec(path: Path, name: str, array: zarr.Array, spec: ArraySpec) -> Non
         raise damaged(path, f"{name} holds {array.dtype}{array.shape[1:]}, expected {spec.dtype}{spec.shape}")
 
 
-def read_rows(
-    path: Path, name: str, array: zarr.Array, start: int, stop: int, ends: Sequence[int]
-) -> np.ndarray:
+def read_rows(path: Path, name: str, array: zarr.Array, start: int, stop: int, ends: Sequence[int]) -> np.ndarray:
     """Read rows `start` to `stop` of one array.
 
     Args:

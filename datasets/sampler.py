@@ -202,10 +202,7 @@ class SegmentSampler:
         """Return all rows of `window` in the random order in which they are starts."""
         if self._order is None or self._order[0] != window.number:
             rows = np.concatenate(
-                [
-                    np.arange(block.first_row, block.first_row + block.rows)
-                    for block in self._blocks_of(window)
-                ]
+                [np.arange(block.first_row, block.first_row + block.rows) for block in self._blocks_of(window)]
             )
             generator = np.random.default_rng([self._seed, 1, *window.number])
             self._order = (window.number, generator.permutation(rows))
@@ -259,9 +256,7 @@ class SegmentSampler:
                 return blocks, capacity
         if capacity < largest:
             needed = self.table.nbytes + 3 * largest * self._reader.row_bytes
-            raise ConfigurationError(
-                f"the memory budget is too small: {needed / 1e6:.1f} MB are needed at least"
-            )
+            raise ConfigurationError(f"the memory budget is too small: {needed / 1e6:.1f} MB are needed at least")
         return blocks, capacity
 
 

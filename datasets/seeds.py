@@ -22,9 +22,7 @@ def collection_seed(base: int, index: int) -> int:
     if not 0 <= base <= LARGEST_BASE_SEED:
         raise ConfigurationError(f"seed={base} is out of range: choose 0 to {LARGEST_BASE_SEED}")
     if not 0 <= index < EPISODES_PER_SEED:
-        raise ConfigurationError(
-            f"episode {index} is out of range: one seed gives {EPISODES_PER_SEED} episodes"
-        )
+        raise ConfigurationError(f"episode {index} is out of range: one seed gives {EPISODES_PER_SEED} episodes")
     return base * EPISODES_PER_SEED + index
 
 

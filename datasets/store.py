@@ -167,9 +167,7 @@ class TrajectoryStore:
         parts = []
         if start < boundary:
             array = self._array(f"data/{key}")
-            parts.append(
-                reader.read_rows(self.path, f"data/{key}", array, start, min(stop, boundary), self._ends)
-            )
+            parts.append(reader.read_rows(self.path, f"data/{key}", array, start, min(stop, boundary), self._ends))
         for record, payload in self._pending:
             if record.start < stop and record.end > start:
                 episode = journal.episode_from_bytes(payload, record, self.spec)
@@ -272,16 +270,12 @@ class TrajectoryStore:
         while True:
             state = reader.read_journal(self.path)
             self._records, self._pending = state.folded, state.pending
-            self._arrays = {
-                name: reader.open_array(self.path, name) for name in layout.array_names(self.spec)
-            }
+            self._arrays = {name: reader.open_array(self.path, name) for name in layout.array_names(self.spec)}
             extra = self._arrays["meta/episode_ends"].shape[0] - len(self)
             if extra <= 0:
                 break
             if reader.read_journal(self.path) == state:  # otherwise a writer appended in between: look again
-                raise reader.damaged(
-                    self.path, f"the journal has lost the last {extra} episodes of the arrays"
-                )
+                raise reader.damaged(self.path, f"the journal has lost the last {extra} episodes of the arrays")
         self._check_arrays()
 
     def _check_arrays(self) -> None:

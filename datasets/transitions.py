@@ -45,13 +45,9 @@ class TransitionTable:
             DataError: no episodes, an index out of range or twice, or stores whose actions differ in length.
         """
         chosen = _check_choice(stores, episodes)
-        self.store_of_episode = np.concatenate(
-            [np.full(len(each), number) for number, each in enumerate(chosen)]
-        )
+        self.store_of_episode = np.concatenate([np.full(len(each), number) for number, each in enumerate(chosen)])
         self.index_in_store = np.concatenate(chosen)
-        self.lengths = np.concatenate(
-            [store.episode_lengths[each] for store, each in zip(stores, chosen, strict=True)]
-        )
+        self.lengths = np.concatenate([store.episode_lengths[each] for store, each in zip(stores, chosen, strict=True)])
         sizes = self.lengths + 1
         self.first_rows = np.cumsum(sizes) - sizes
         count = int(sizes.sum())
@@ -62,10 +58,7 @@ class TransitionTable:
         self.actions = np.zeros((count, stores[0].spec.action_dimension), dtype=np.float32)
         self.rewards = np.zeros(count, dtype=np.float32)
         self._read_steps(stores)
-        ends = [
-            (store.terminated[each], store.truncated[each])
-            for store, each in zip(stores, chosen, strict=True)
-        ]
+        ends = [(store.terminated[each], store.truncated[each]) for store, each in zip(stores, chosen, strict=True)]
         self.truncated = np.zeros(count, dtype=np.bool_)
         self.truncated[final_rows - 1] = np.concatenate([truncated for _, truncated in ends])
         self.terminal = self.truncated.copy()
@@ -95,9 +88,7 @@ class TransitionTable:
                 self.rewards[first : first + length] = rewards[start : start + length]
         for name, values in (("action", self.actions), ("reward", self.rewards)):
             if not np.isfinite(values).all():
-                raise DataError(
-                    f"'{name}' of {', '.join(str(store.path) for store in stores)} holds NaN or infinity"
-                )
+                raise DataError(f"'{name}' of {', '.join(str(store.path) for store in stores)} holds NaN or infinity")
 
     def _discounted_returns(self, final_rows: np.ndarray, discount: float) -> np.ndarray:
         """Sum the rewards backwards, all episodes side by side."""
@@ -108,24 +99,18 @@ class TransitionTable:
         return returns.astype(np.float32)
 
 
-def _check_choice(
-    stores: Sequence[TrajectoryStore], episodes: Sequence[np.ndarray] | None
-) -> list[np.ndarray]:
+def _check_choice(stores: Sequence[TrajectoryStore], episodes: Sequence[np.ndarray] | None) -> list[np.ndarray]:
     """Return for each store the chosen episode indices as int64 array."""
     if not stores:
         raise DataError("a sampler needs at least one store")
     if episodes is None:
         episodes = [np.arange(len(store)) for store in stores]
     if len(episodes) != len(stores):
-        raise DataError(
-            f"{len(stores)} stores, but episodes are chosen for {len(episodes)}: give one array for each"
-        )
+        raise DataError(f"{len(stores)} stores, but episodes are chosen for {len(episodes)}: give one array for each")
     chosen = [np.asarray(each, dtype=np.int64).reshape(-1) for each in episodes]
     for store, each in zip(stores, chosen, strict=True):
         if each.size and (each.min() < 0 or each.max() >= len(store)):
-            raise DataError(
-                f"{store.path} holds {len(store)} episodes, but {each.min()} to {each.max()} are asked for"
-            )
+            raise DataError(f"{store.path} holds {len(store)} episodes, but {each.min()} to {each.max()} are asked for")
         if len(np.unique(each)) != len(each):
             raise DataError(f"an episode of {store.path} is chosen twice")
         if store.spec.action_dimension != stores[0].spec.action_dimension:

@@ -41,7 +41,7 @@ def create_store(path: Path, header: reader.StoreHeader) -> None:
             root = zarr.create_group(LocalStore(temporary), attributes=header.to_json())
             for name in layout.array_names(header.spec):
                 layout.create_array(root, name, header.spec)
-            root.create_group("journal")
+            root.create_group("journal", attributes=header.to_json())  # a second copy, for repair
             (temporary / "journal" / journal.EPISODES_FILE).touch()
             (temporary / "journal" / journal.PENDING_FILE).touch()
             for file in temporary.rglob("*"):
@@ -51,9 +51,7 @@ def create_store(path: Path, header: reader.StoreHeader) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise StoreError(
-            f"the trajectory store {path} cannot be created: {error.strerror or error}"
-        ) from error
+        raise StoreError(f"the trajectory store {path} cannot be created: {error.strerror or error}") from error
 
 
 def make_record(episode: Episode, payload: bytes, index: int, start: int, code_version: str) -> EpisodeRecord:
@@ -80,13 +78,9 @@ def check_episode(episode: Episode, spec: StoreSpec) -> None:
         DataError: a key, a shape or a dtype differs, or a final observation is not finite.
     """
     if set(episode.observations) != set(spec.observations):
-        raise DataError(
-            f"the store has the keys {sorted(spec.observations)}, got {sorted(episode.observations)}"
-        )
+        raise DataError(f"the store has the keys {sorted(spec.observations)}, got {sorted(episode.observations)}")
     if episode.actions.shape[1] != spec.action_dimension:
-        raise DataError(
-            f"the store has actions of {spec.action_dimension} numbers, got {episode.actions.shape[1]}"
-        )
+        raise DataError(f"the store has actions of {spec.action_dimension} numbers, got {episode.actions.shape[1]}")
     for key, array in spec.observations.items():
         final = np.asarray(episode.final_observation[key])
         for values, shape in (
@@ -94,9 +88,7 @@ def check_episode(episode: Episode, spec: StoreSpec) -> None:
             (final, array.shape),
         ):
             if values.shape != shape or values.dtype != array.dtype:
-                message = (
-                    f"observation '{key}' is {values.dtype}{values.shape}, expected {array.dtype}{shape}"
-                )
+                message = f"observation '{key}' is {values.dtype}{values.shape}, expected {array.dtype}{shape}"
                 raise DataError(message)
         if final.dtype.kind == "f" and not np.isfinite(final).all():
             raise DataError(f"final observation '{key}' of seed {episode.seed} holds NaN or infinity")
@@ -119,7 +111,7 @@ class StoreWriter:
         """
         self._path = path
         self._spec = spec
-        self._lock = _take_lock(path)
+        self._lock = take_lock(path)
         try:
             state = reader.read_journal(path)
             folder = path / "journal"
@@ -190,9 +182,7 @@ class StoreWriter:
     def _write_arrays(self) -> None:
         """Write all pending episodes to the end of every array, and wait until the disk has them."""
         records = [record for record, _ in self.pending]
-        episodes = [
-            journal.episode_from_bytes(payload, record, self._spec) for record, payload in self.pending
-        ]
+        episodes = [journal.episode_from_bytes(payload, record, self._spec) for record, payload in self.pending]
         first_row, first_episode = records[0].start, records[0].index
         for key in self._spec.data:
             rows = [{"action": each.actions, "reward": each.rewards}.get(key) for each in episodes]
@@ -200,9 +190,7 @@ class StoreWriter:
                 rows = [each.observations[key] for each in episodes]
             self._write(f"data/{key}", first_row, np.concatenate(rows))
         for key in self._spec.final:
-            self._write(
-                f"final/{key}", first_episode, np.stack([each.final_observation[key] for each in episodes])
-            )
+            self._write(f"final/{key}", first_episode, np.stack([each.final_observation[key] for each in episodes]))
         for key, dtype in layout.COLUMNS.items():
             values = [record.column(key) for record in records]
             column = np.array(values, dtype=object if dtype is str else dtype)
@@ -232,21 +220,17 @@ class StoreWriter:
             raise StoreError(f"{cause} at {self._path}: {consequence}") from error
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
     """Lock the store for one writer; the system releases the lock when the process ends, however it ends."""
     try:
         descriptor = os.open(path / "journal" / journal.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise StoreError(
-            f"the trajectory store {path} cannot be written: {error.strerror or error}"
-        ) from error
+        raise StoreError(f"the trajectory store {path} cannot be written: {error.strerror or error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise StoreError(
-            f"another process is writing to the trajectory store {path}: wait until it ends"
-        ) from error
+        raise StoreError(f"another process is writing to the trajectory store {path}: wait until it ends") from error
     return descriptor
 
 
