@@ -90,9 +90,7 @@ class Kinematics:
             The solution with what is left of the error; the caller decides what it accepts.
         """
         start = self._full(np.clip(near, self.lower + 1e-6, self.upper - 1e-6))
-        found = self._chain.inverse_kinematics_frame(
-            np.asarray(pose), initial_position=start, orientation_mode="all"
-        )
+        found = self._chain.inverse_kinematics_frame(np.asarray(pose), initial_position=start, orientation_mode="all")
         positions = np.clip(np.asarray(found)[self._index], self.lower, self.upper)
         reached = self.forward(positions)
         turn = reached[:3, :3].T @ pose[:3, :3]

@@ -97,18 +97,16 @@ class SafetyLimits:
             ConfigurationError: an entry is missing, unknown or no number.
         """
         names = {field.name for field in fields(cls)} - {"workspace_lower", "workspace_upper"} | {"workspace"}
-        _require_keys(values, names, where)
+        require_keys(values, names, where)
         joints: dict[str, JointSafety] = {}
         joint_names = {field.name for field in fields(JointSafety)}
         for joint, entry in dict(values["joints"]).items():
-            _require_keys(entry, joint_names, f"{where}.joints.{joint}")
+            require_keys(entry, joint_names, f"{where}.joints.{joint}")
             joints[str(joint)] = JointSafety(
                 **{key: as_number(value, f"{where}.joints.{joint}.{key}") for key, value in entry.items()}
             )
-        _require_keys(values["workspace"], {"lower", "upper"}, f"{where}.workspace")
-        numbers = {
-            name: as_number(values[name], f"{where}.{name}") for name in names - {"joints", "workspace"}
-        }
+        require_keys(values["workspace"], {"lower", "upper"}, f"{where}.workspace")
+        numbers = {name: as_number(values[name], f"{where}.{name}") for name in names - {"joints", "workspace"}}
         return cls(
             joints=joints,
             workspace_lower=_corner(values["workspace"]["lower"], f"{where}.workspace.lower"),
@@ -175,7 +173,12 @@ def as_number(value: Any, where: str) -> float:
     return float(value)
 
 
-def _require_keys(values: Any, names: set[str], where: str) -> None:
+def require_keys(values: Any, names: set[str], where: str) -> None:
+    """Check that a mapping has exactly these keys.
+
+    Raises:
+        ConfigurationError: it is no mapping, or names what is missing or unknown.
+    """
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{where} must be a mapping, got {values!r}")
     missing, unknown = sorted(names - set(values)), sorted(set(map(str, values)) - names)

@@ -57,12 +57,8 @@ def bounded_step(
         error = target - position
         wanted = np.sign(error) * stoppable_speed(np.abs(error), acceleration, period)
     change = acceleration * period
-    lowest = np.maximum(
-        np.maximum(-speed, velocity - change), -stoppable_speed(position - lower, acceleration, period)
-    )
-    highest = np.minimum(
-        np.minimum(speed, velocity + change), stoppable_speed(upper - position, acceleration, period)
-    )
+    lowest = np.maximum(np.maximum(-speed, velocity - change), -stoppable_speed(position - lower, acceleration, period))
+    highest = np.minimum(np.minimum(speed, velocity + change), stoppable_speed(upper - position, acceleration, period))
     new_velocity = np.clip(wanted, np.minimum(lowest, highest), highest)
     moved = position + new_velocity * period
     new_position = np.clip(moved, lower, upper)

@@ -7,9 +7,9 @@ latched stop ends every motion until `arm` is called again.
 
 What the filter guarantees for every sequence of calls (tests/hardware/safety_generator.py):
 
-- a MOVE lies inside the joint ranges less their margins and inside the workspace box, moves no joint faster
-  than its limit, and changes speed no faster than its acceleration limit (except where only an abrupt stop
-  keeps the tool inside the workspace);
+- a MOVE lies inside the joint ranges less their margins (a joint that starts within its margin moves inward) and
+  inside the workspace box, moves no joint faster than its limit, and changes speed no faster than its acceleration
+  limit (except where only an abrupt stop keeps the tool inside the workspace);
 - a HOLD is one constant, measured, finite position for as long as the hold lasts;
 - after a stop there is no MOVE before `arm`.
 """
@@ -26,11 +26,11 @@ from enum import StrEnum
 from numbers import Real
 
 import numpy as np
+
+from qsft_robot.errors import QsftRobotError
 from qsft_robot.hardware.limits import JointLimits, SafetyLimits, check_limits
 from qsft_robot.hardware.motion import bounded_step, stopping_point
 from qsft_robot.hardware.reasons import EXPLANATIONS, Reason
-
-from qsft_robot.errors import QsftRobotError
 
 logger = logging.getLogger(__name__)
 
@@ -174,9 +174,7 @@ class SafetyFilter:
                 return self._report(now, Reason.FUTURE_OBSERVATION, f"joint state {stamp - now:.3f} s ahead")
             values = _ordered(self.names, names, positions)
             if values is None:
-                return self._report(
-                    now, Reason.BAD_OBSERVATION, "wrong names, sizes or values in a joint state"
-                )
+                return self._report(now, Reason.BAD_OBSERVATION, "wrong names, sizes or values in a joint state")
             forces = None
             if efforts is not None:
                 forces = _ordered(self.names, names, efforts)
@@ -211,26 +209,25 @@ class SafetyFilter:
                 raise ArmingRefusedError("the arm cannot be armed: the clock is no number")
             measured = self._measured
             if measured is None or not self._fresh(self._measured_stamp, self.limits.joint_state_age, now):
-                raise ArmingRefusedError(
-                    "the arm cannot be armed: no fresh joint state; is its driver running?"
-                )
+                raise ArmingRefusedError("the arm cannot be armed: no fresh joint state; is its driver running?")
             outside = [
                 f"{name} at {value:.3f} (allowed {low:.3f} to {high:.3f})"
-                for name, value, low, high in zip(self.names, measured, self.lower, self.upper, strict=True)
-                if not low <= value <= high
+                for name, value, low, high, margin in zip(
+                    self.names, measured, self._own_lower, self._own_upper, self._margin, strict=True
+                )
+                if not low - margin <= value <= high + margin
             ]
-            tool = self._forward_kinematics(measured)
-            if not outside and not self._inside(measured):
+            start = self._clip_to_arm(measured)
+            tool = self._forward_kinematics(start)
+            if not outside and not self._inside(start):
                 outside = [f"the tool at {np.round(tool, 3).tolist()} outside the workspace box"]
             if outside:
                 raise ArmingRefusedError(
-                    "the arm cannot be armed: "
-                    + "; ".join(outside)
-                    + "; move the arm by hand or by its own tools"
+                    "the arm cannot be armed: " + "; ".join(outside) + "; move the arm by hand or by its own tools"
                 )
             self._latched, self._holding, self._hold_position = None, (), None
             self._fault_since.clear()
-            self._start_from(measured, now)
+            self._start_from(start, now)
             self._time = now
             self._episode_end = now + self.limits.episode_seconds
             logger.info("armed")
@@ -285,9 +282,7 @@ class SafetyFilter:
             cause = self._cause_to_hold(now)
             return self._hold(now, cause) if cause else Decision(Kind.NONE, None, ())
 
-    def admit(
-        self, command: object, stamp: float, now: float
-    ) -> tuple[np.ndarray | None, tuple[Reason, ...]]:
+    def admit(self, command: object, stamp: float, now: float) -> tuple[np.ndarray | None, tuple[Reason, ...]]:
         """Check a target before it is interpolated: (J,) positions, or None with the reason."""
         with self.lock:
             target, refusal = self._admit(command, stamp, now)
@@ -329,15 +324,15 @@ class SafetyFilter:
             if (clipped != target).any():
                 reasons.append(Reason.JOINT_LIMIT)
             target = clipped
-        bounds = (self.lower, self.upper, speed, self._acceleration, period)
+        # An arm that starts at the very end of a joint's range, within the margin, moves inward only.
+        lower, upper = np.minimum(self.lower, self._position), np.maximum(self.upper, self._position)
+        bounds = (lower, upper, speed, self._acceleration, period)
         position, velocity, fast, hard = bounded_step(self._position, self._velocity, target, *bounds)
         if fast:
             reasons.append(Reason.SLOW_START if slow else Reason.VELOCITY)
         if hard and not fast:
             reasons.append(Reason.ACCELERATION)
-        if not (
-            self._inside(position) and self._inside(stopping_point(position, velocity, self._acceleration))
-        ):
+        if not (self._inside(position) and self._inside(stopping_point(position, velocity, self._acceleration))):
             reasons.append(Reason.WORKSPACE)
             position, velocity, _, _ = bounded_step(self._position, self._velocity, None, *bounds)
             if not self._inside(position):
@@ -366,7 +361,8 @@ class SafetyFilter:
         if not self._holding:
             # A stale measurement lies behind a moving arm: then it stops where it was last sent.
             silent = Reason.STALE_JOINT_STATE in reasons or Reason.CLOCK_STEP in reasons
-            self._hold_position = self._clip_to_arm(self._position if silent else self._measured)
+            place = self._position if silent else self._measured
+            self._hold_position = None if place is None else self._clip_to_arm(place)
             self._velocity = np.zeros_like(self._velocity)
             logger.warning("hold: %s", "; ".join(EXPLANATIONS[reason] for reason in reasons))
         self._holding = reasons
@@ -380,7 +376,7 @@ class SafetyFilter:
     def _release(self, now: float) -> bool:
         """Leave a hold: motion starts again, slowly, from where the arm is measured."""
         assert self._measured is not None  # a hold is left only with a fresh joint state
-        for start in (np.clip(self._measured, self.lower, self.upper), self._position):
+        for start in (self._clip_to_arm(self._measured), self._position):
             near = start is not None and bool((np.abs(start - self._measured) <= self._margin).all())
             if near and self._inside(start):
                 self._holding, self._hold_position = (), None
@@ -399,7 +395,8 @@ class SafetyFilter:
         if self._latched is None or self._latched is Reason.NOT_ARMED:
             self._latched = reason
             if not self._holding:
-                self._hold_position = self._clip_to_arm(self._measured)
+                measured = self._measured
+                self._hold_position = None if measured is None else self._clip_to_arm(measured)
             self._velocity = np.zeros_like(self._velocity)
             self._holding = ()
             self._latch_sent = False
@@ -415,9 +412,7 @@ class SafetyFilter:
         self._latch_sent = True
         return Decision(Kind.HOLD, self._hold_position.copy(), reasons)
 
-    def _supervise_measurement(
-        self, values: np.ndarray, forces: np.ndarray | None, now: float
-    ) -> tuple[Reason, ...]:
+    def _supervise_measurement(self, values: np.ndarray, forces: np.ndarray | None, now: float) -> tuple[Reason, ...]:
         faults: dict[Reason, str] = {}
         if forces is not None and (np.abs(forces) > self._effort).any():
             faults[Reason.EFFORT] = self._worst(np.abs(forces) - self._effort)
@@ -441,8 +436,8 @@ class SafetyFilter:
     def _worst(self, excess: np.ndarray) -> str:
         return self.names[int(np.argmax(excess))]
 
-    def _clip_to_arm(self, position: np.ndarray | None) -> np.ndarray | None:
-        return None if position is None else np.clip(position, self._own_lower, self._own_upper)
+    def _clip_to_arm(self, position: np.ndarray) -> np.ndarray:
+        return np.clip(position, self._own_lower, self._own_upper)
 
     def _inside(self, position: np.ndarray) -> bool:
         tool = self._forward_kinematics(position)
@@ -479,9 +474,7 @@ def _numbers(values: Sequence[object]) -> np.ndarray | None:
     return numbers if np.isfinite(numbers).all() else None
 
 
-def _ordered(
-    wanted: Sequence[str], names: Sequence[str], values: Sequence[float] | np.ndarray
-) -> np.ndarray | None:
+def _ordered(wanted: Sequence[str], names: Sequence[str], values: Sequence[float] | np.ndarray) -> np.ndarray | None:
     """Return the values of the wanted names, or None if one is missing, doubled, or not finite."""
     if not all(isinstance(name, str) for name in names):
         return None

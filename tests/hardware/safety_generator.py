@@ -1,6 +1,6 @@
 """Seeded random histories of observations and commands for the safety filter; checks of every output.
 
-The property tests run some of them; `python tests/hardware/safety_generator.py 1000000` runs a million and
+The property tests run some of them; `PYTHONPATH=. python tests/hardware/safety_generator.py 1000000` runs a million and
 prints one JSON line.
 """
 
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+
 from qsft_robot.hardware.limits import JointLimits, JointSafety, SafetyLimits
 from qsft_robot.hardware.safety import ArmingRefusedError, Decision, Kind, SafetyFilter
 
@@ -75,6 +76,12 @@ class Checker:
         self.hold: np.ndarray | None = None
         self.stopped = True
 
+    def _begin(self) -> np.ndarray:
+        """Where motion begins after arming or a hold."""
+        measured = self.start if self.start is not None else self.safety._measured
+        assert measured is not None
+        return np.clip(measured, LOWER, UPPER)
+
     def armed(self, now: float) -> None:
         """The filter was armed at `now`."""
         self.stopped, self.hold = False, None
@@ -103,7 +110,9 @@ class Checker:
             return
         assert not self.stopped, "motion while stopped"
         self.hold = None
-        within = (positions >= LOWER + MARGIN) & (positions <= UPPER - MARGIN)
+        before = self.position if self.position is not None else self._begin()
+        lower, upper = np.minimum(LOWER + MARGIN, before), np.maximum(UPPER - MARGIN, before)
+        within = (positions >= lower) & (positions <= upper)
         assert within.all(), "outside the joint limits"
         tool = tool_position(positions)
         inside = (tool >= LIMITS.workspace_lower) & (tool <= LIMITS.workspace_upper)
@@ -119,12 +128,9 @@ class Checker:
                 assert (np.abs(velocity - self.velocity) <= limit).all(), "gained or turned speed too fast"
             self.velocity = velocity
         elif self.position is None:
-            measured = self.start if self.start is not None else self.safety._measured
-            assert measured is not None
+            measured = self._begin()
             near = MARGIN + SPEED * LIMITS.longest_period
-            assert (np.abs(positions - measured) <= near + 1e-9).all(), (
-                "started far from where the arm is measured"
-            )
+            assert (np.abs(positions - measured) <= near + 1e-9).all(), "started far from where the arm is measured"
         elif self.position is not None:
             assert np.array_equal(self.position, positions), "moved in no time"
         self.position, self.time = positions.copy(), now
@@ -133,9 +139,7 @@ class Checker:
 BAD_NUMBERS: tuple[object, ...] = (math.nan, math.inf, -math.inf, 1e308, -1e308, None, "far", True, 10**400)
 
 
-def run_history(
-    random_source: random.Random, events: int, see: Callable[[str], None] | None = None
-) -> Counter[str]:
+def run_history(random_source: random.Random, events: int, see: Callable[[str], None] | None = None) -> Counter[str]:
     """Drive a fresh filter through one random history and check every output.
 
     Args:
@@ -152,7 +156,7 @@ def run_history(
     checker = Checker(safety)
     seen: Counter[str] = Counter()
     now = rng.choice((0.0, 1e-3, 1e6, 1e9))
-    body = np.array([rng.uniform(0.0, 1.2), rng.uniform(-0.4, 0.6), rng.uniform(0.004, 0.04)])
+    body = np.array([rng.uniform(0.0, 1.2), rng.uniform(-0.4, 0.6), rng.uniform(-0.001, 0.051)])
     target = body.copy()
     if rng.random() < 0.95:
         safety.observe(NAMES, body.tolist(), now, now)
@@ -187,13 +191,9 @@ def run_history(
             checker.see(decision, clock)
         elif kind < 0.8:
             if checker.position is not None and rng.random() < 0.8:
-                body = checker.position + np.array(
-                    [rng.gauss(0, 0.01), rng.gauss(0, 0.01), rng.gauss(0, 0.0005)]
-                )
+                body = checker.position + np.array([rng.gauss(0, 0.01), rng.gauss(0, 0.01), rng.gauss(0, 0.0005)])
             elif rng.random() < 0.2 * chaos:
-                body = body + np.array(
-                    [rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), rng.uniform(-0.02, 0.02)]
-                )
+                body = body + np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), rng.uniform(-0.02, 0.02)])
             _observe(rng, chaos, safety, body, now)
             decision = None
         elif kind < 0.9:

@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 import pytest
-from qsft_robot.hardware.limits import SafetyLimits, check_limits
 from safety_generator import ARM, LIMITS
 
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.hardware.limits import SafetyLimits, check_limits
 
 JOINT = {
     "margin": 0.05,

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safety_generator import ARM, LIMITS, NAMES, make_filter, run_history, tool_position
+
 from qsft_robot.hardware.motion import bounded_step
 from qsft_robot.hardware.reasons import EXPLANATIONS, LATCHED, Reason
 from qsft_robot.hardware.safety import ArmingRefusedError, Kind, SafetyFilter
-from safety_generator import ARM, LIMITS, NAMES, make_filter, run_history, tool_position
 
 HOME = np.array([0.4, 0.1, 0.02])
 
@@ -69,9 +70,9 @@ def test_arming_needs_a_fresh_joint_state_inside_limits_and_workspace() -> None:
         bench.safety.arm(bench.now + 1.0)
     with pytest.raises(ArmingRefusedError, match="no fresh joint state"):
         bench.safety.arm(bench.now - 1.0)
-    bench.body = np.array([0.4, 2.95, 0.02])
+    bench.body = np.array([0.4, 3.15, 0.02])
     bench.observe()
-    with pytest.raises(ArmingRefusedError, match=r"swing at 2\.950"):
+    with pytest.raises(ArmingRefusedError, match=r"swing at 3\.150"):
         bench.safety.arm(bench.now)
     bench.body = np.array([0.4, 1.5, 0.02])
     bench.observe()
@@ -250,22 +251,16 @@ def test_every_reason_is_explained_and_sorted() -> None:
 
 @given(
     st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=2),
-    st.lists(
-        st.tuples(st.floats(-5.0, 5.0), st.floats(-5.0, 5.0), st.floats(0.0, 0.2)), min_size=1, max_size=30
-    ),
+    st.lists(st.tuples(st.floats(-5.0, 5.0), st.floats(-5.0, 5.0), st.floats(0.0, 0.2)), min_size=1, max_size=30),
 )
 @settings(max_examples=100, deadline=None)
-def test_bounded_steps_never_pass_a_limit(
-    start: list[float], steps: list[tuple[float, float, float]]
-) -> None:
+def test_bounded_steps_never_pass_a_limit(start: list[float], steps: list[tuple[float, float, float]]) -> None:
     position, velocity = np.array(start), np.zeros(2)
     speed, acceleration = np.array([1.0, 3.0]), np.array([4.0, 0.5])
     lower, upper = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
     for first, second, period in steps:
         target = None if first > 4.0 else np.array([first, second])
-        new, faster, _, _ = bounded_step(
-            position, velocity, target, lower, upper, speed, acceleration, period
-        )
+        new, faster, _, _ = bounded_step(position, velocity, target, lower, upper, speed, acceleration, period)
         assert (new >= lower).all()
         assert (new <= upper).all()
         assert (np.abs(faster) <= speed + 1e-9).all()
