@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import importlib
 import math
 import types
 from collections.abc import Iterable, Mapping
@@ -114,11 +115,23 @@ def _section(cls: type, data: Any, path: str, errors: list[str]) -> Any:
             partial_class = section_class(hints[sibling], data.get(sibling))
             if partial_class is not None:
                 _partial(partial_class, data[field.name], _join(path, field.name), errors)
+        if field.metadata.get("keys_of") and data.get(field.name):
+            _check_keys(field.metadata["keys_of"], data[field.name], _join(path, field.name), errors)
     if len(errors) > before:
         return _invalid
     result = cls(**values)
     errors.extend(f"{path}: {message}" if path else message for message in messages(result))
     return result
+
+
+def _check_keys(location: str, data: Mapping[str, Any], path: str, errors: list[str]) -> None:
+    """Check the keys of a mapping against the fields of the dataclass at "module:Class"."""
+    module, _, name = location.partition(":")
+    known = [field.name for field in dataclasses.fields(getattr(importlib.import_module(module), name))]
+    for key in data:
+        if key not in known:
+            near = nearest(str(key), known) or ";"
+            errors.append(f"unknown key '{_join(path, str(key))}'{near} available: {', '.join(known)}")
 
 
 def _partial(cls: type, data: Mapping[str, Any], path: str, errors: list[str]) -> None:

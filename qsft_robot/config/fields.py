@@ -33,6 +33,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     partial_of: str | None = None,
+    keys_of: str | None = None,
 ) -> Any:
     """Declare one key of the configuration.
 
@@ -44,12 +45,14 @@ def setting(
         above: numbers must be greater than this.
         below: numbers must be less than this.
         partial_of: name of a sibling section; this key is a mapping that overrides some of its keys.
+        keys_of: "module:Class" of a dataclass; this key is a mapping whose keys are fields of that class. It is
+            imported only when the mapping holds something.
 
     Returns:
         A dataclass field. The limits hold for every number in a list or mapping too.
     """
     limits = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
-    metadata: dict[str, Any] = {"help": help, "partial_of": partial_of}
+    metadata: dict[str, Any] = {"help": help, "partial_of": partial_of, "keys_of": keys_of}
     metadata.update({name: limit for name, limit in limits.items() if limit is not None})
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)

@@ -23,7 +23,7 @@ class SimConfig:
     env_id: str = setting(help="registered Gymnasium id")
     collection: dict[str, Any] = setting({}, "options that differ while data are collected", partial_of="options")
     evaluation: dict[str, Any] = setting({}, "options that differ while policies are evaluated", partial_of="options")
-    imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong, and how often or how far")
+    imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong", minimum=0)
 
 
 @settings
@@ -57,6 +57,12 @@ class CountertopConfig(SimConfig):
     """A task of the countertop."""
 
     options: CountertopOptions = section(CountertopOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = setting(
+        {},
+        "what the scripted agent does wrong, where it differs from its own defaults",
+        minimum=0,
+        keys_of="qsft_robot.agents.scripted.pick_place:PickPlaceImperfections",
+    )
 
 
 @kind(SimConfig, "drawer")
