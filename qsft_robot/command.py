@@ -60,22 +60,20 @@ def run(
         The exit code.
     """
     words = list(sys.argv[1:] if words is None else words)
-    try:
-        config, text = _configure(config_class, words, positional)
-    except QsftRobotError as error:
-        _complain(error)
-        return 2
-    if text is not None:
-        print(text)
-        return 0
     with _result_stream() as stream, _terminated_as_exit():
-        _start_logging()
         try:
-            result = main(config)
-        except BaseException as error:
-            return _explain(error, config)
+            config, text = _configure(config_class, words, positional)
+        except QsftRobotError as error:
+            _complain(error)
+            return 2
+        if text is None:
+            _start_logging()
+            try:
+                text = to_json(dict(main(config) or {}))
+            except BaseException as error:
+                return _explain(error, config)
         with contextlib.suppress(BrokenPipeError):
-            print(to_json(dict(result or {})), file=stream, flush=True)
+            print(text, file=stream, flush=True)
     return 0
 
 
