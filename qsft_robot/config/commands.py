@@ -31,7 +31,7 @@ class CollectConfig:
     episodes: int = setting(3000, "episodes to collect", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
     workers: int = setting(2, "processes that simulate", minimum=1)
-    resume: bool = setting(False, "go on with a store that a stopped run left")
+    resume: bool = setting(False, "may be given as for train; a collection that was stopped goes on in any case")
 
 
 @settings
