@@ -271,3 +271,11 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported(root: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["ConfigurationError", "[]"]
+
+
+def test_limit_of_seeds_is_the_stores() -> None:
+    from qsft_robot.datasets.seeds import LARGEST_BASE_SEED
+
+    for words in (["seed={}"], ["evaluation.seed={}"]):
+        load(TrainConfig, [word.format(LARGEST_BASE_SEED) for word in words])
+        assert "must be at most" in refused(TrainConfig, *[word.format(LARGEST_BASE_SEED + 1) for word in words])

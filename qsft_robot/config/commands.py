@@ -29,7 +29,7 @@ class CollectConfig:
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
     episodes: int = setting(3000, "episodes to collect", minimum=1)
-    seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
+    seed: int = setting(0, "seed of the collection; every episode has its own", minimum=0, maximum=2146)
     workers: int = setting(2, "processes that simulate", minimum=1)
     resume: bool = setting(False, "may be given as for train; a collection that was stopped goes on in any case")
 
@@ -44,7 +44,7 @@ class TrainConfig:
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | list[str] | None = setting(None, "trajectory store or stores to learn from; null: collect one")
     episodes: int = setting(3000, "episodes to collect when no dataset is given", minimum=1)
-    seed: int = setting(0, "seed of collection and training", minimum=0)
+    seed: int = setting(0, "seed of collection and training", minimum=0, maximum=2146)
     workers: int = setting(2, "processes that simulate", minimum=1)
     run: str | None = setting(None, "run folder; null: runs/<sim>/<algorithm>/<time>")
     resume: bool = setting(False, "go on with the run in the folder run=...")

@@ -149,5 +149,7 @@ class EvaluationConfig:
     environments: int = setting(8, "environments played at a time", minimum=1)
     workers: int = setting(2, "processes that simulate them", minimum=0)
     decoding: Literal["greedy", "sample"] = setting("greedy", "the likeliest token, or one drawn at random")
-    seed: int = setting(0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0)
+    seed: int = setting(
+        0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146
+    )
     videos: int = setting(4, "episodes to record as video", minimum=0)
