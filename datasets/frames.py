@@ -81,7 +81,7 @@ class FrameReader:
     def blocks(self, chunks: int) -> list[Block]:
         """Cut the chosen episodes into blocks that begin within the same `chunks` chunks of one store."""
         table = self.table
-        rows = chunks * min(spec.chunk_rows for spec in self.specs.values())
+        rows = chunks * min(store.chunk_rows(key) for store in self._stores for key in self.specs)
         starts = np.array(
             [
                 self._starts[store][index]

@@ -192,7 +192,7 @@ class Inspection:
             message = str(error).split(" is damaged: ")[-1].split("; run ")[0]
             self.report.add("metadata", message, sorted(self.records), recoverable=True)
         root = zarr.open_group(LocalStore(self._scratch.name), mode="a")
-        layout.create_array(root, name, spec)
+        layout.create_array(root, name, spec, self.header.chunk_rows[name])
         array = zarr.open_array(LocalStore(self._scratch.name), path=name, mode="r+")
         (self._path / name).mkdir(exist_ok=True)
         chunks = [file for file in (self._path / name).iterdir() if file.name.startswith("c.")]
@@ -206,7 +206,7 @@ class Inspection:
     def _complete_records(self) -> None:
         """Find, in the columns, the metadata of episodes that the journal has lost."""
         ends = self._arrays["meta/episode_ends"]
-        expected = max(max(self.records, default=-1) + 1, self._lines, ends.shape[0])
+        expected = max(max(self.records, default=-1) + 1, ends.shape[0])  # lines follow rows, never lead
         missing = [index for index in range(expected) if index not in self.records]
         self.report.episodes = expected
         if missing:

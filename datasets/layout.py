@@ -3,7 +3,7 @@
 The layout is the one of diffusion_policy's replay buffer, in zarr v3:
 
     zarr.json               group; attributes: format, schema_version, task, attributes,
-                            observations, action_dimension
+                            observations, action_dimension, chunk_rows
     data/<observation key>  (steps, ...)  what the agent saw before each action, episodes one after another
     data/action             (steps, D) float32, raw actions
     data/reward             (steps,) float32
@@ -137,16 +137,25 @@ def array_names(spec: StoreSpec) -> list[str]:
     ]
 
 
-def create_array(root: zarr.Group, name: str, spec: StoreSpec) -> None:
-    """Create the empty array `name` ("data/image", "meta/seed", ...) in a new store."""
+def chunk_rows(spec: StoreSpec) -> dict[str, int]:
+    """Return for every array of a new store how many rows one of its chunks holds."""
+    arrays = {"data": spec.data, "final": spec.final}
+    rows = {}
+    for name in array_names(spec):
+        folder, key = name.split("/")
+        rows[name] = COLUMN_CHUNK_ROWS if folder == "meta" else arrays[folder][key].chunk_rows
+    return rows
+
+
+def create_array(root: zarr.Group, name: str, spec: StoreSpec, rows: int) -> None:
+    """Create the empty array `name` ("data/image", "meta/seed", ...) in a new store, with `rows` per chunk."""
     folder, key = name.split("/", 1)
     if folder == "meta":
         dtype: Any = COLUMNS[key]
         shape: tuple[int, ...] = ()
-        rows = COLUMN_CHUNK_ROWS
     else:
         array = (spec.data if folder == "data" else spec.final)[key]
-        dtype, shape, rows = array.dtype, array.shape, array.chunk_rows
+        dtype, shape = array.dtype, array.shape
     root.create_array(
         name,
         shape=(0, *shape),

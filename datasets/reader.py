@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,18 @@ class StoreHeader:
         task: name of the task, for example "pick_place".
         attributes: options of the environment and of the collection, as JSON values.
         spec: keys, shapes and dtypes of one step.
+        chunk_rows: array name ("data/image") -> rows in one of its chunks.
     """
 
     task: str
     attributes: dict[str, Any]
     spec: StoreSpec
+    chunk_rows: dict[str, int]
+
+    @classmethod
+    def new(cls, task: str, attributes: Mapping[str, Any], spec: StoreSpec) -> StoreHeader:
+        """Return the header of a new store."""
+        return cls(task, dict(attributes), spec, layout.chunk_rows(spec))
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes of the zarr group."""
@@ -44,6 +51,7 @@ class StoreHeader:
             "attributes": self.attributes,
             "observations": {key: array.to_json() for key, array in self.spec.observations.items()},
             "action_dimension": self.spec.action_dimension,
+            "chunk_rows": self.chunk_rows,
         }
 
 
@@ -94,7 +102,9 @@ def read_header(path: Path, copy: bool = False) -> StoreHeader:
     try:
         observations = {key: ArraySpec.from_json(each) for key, each in attributes["observations"].items()}
         spec = StoreSpec(observations, int(attributes["action_dimension"]))
-        return StoreHeader(str(attributes["task"]), dict(attributes["attributes"]), spec)
+        stored = attributes.get("chunk_rows", layout.chunk_rows(spec))
+        rows = {name: int(stored[name]) for name in layout.array_names(spec)}
+        return StoreHeader(str(attributes["task"]), dict(attributes["attributes"]), spec, rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, f"{name} cannot be read ({type(error).__name__}: {error})") from error
 

@@ -71,7 +71,7 @@ class TrajectoryStore:
             StoreError: something is at `path` already, or an observation cannot be stored.
         """
         spec = StoreSpec.from_space(observation_space, action_dimension)
-        create_store(Path(path), reader.StoreHeader(task, dict(attributes or {}), spec))
+        create_store(Path(path), reader.StoreHeader.new(task, attributes or {}, spec))
         return cls(Path(path), "r+")
 
     @classmethod
@@ -193,6 +193,10 @@ class TrajectoryStore:
             return parts[0]
         array_spec = self.spec.final[key]
         return np.concatenate(parts) if parts else np.empty((0, *array_spec.shape), array_spec.dtype)
+
+    def chunk_rows(self, key: str) -> int:
+        """Return how many rows of `data/<key>` lie in one chunk."""
+        return int(self._array(f"data/{key}").chunks[0])
 
     @property
     def keys(self) -> list[str]:

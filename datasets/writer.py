@@ -40,7 +40,7 @@ def create_store(path: Path, header: reader.StoreHeader) -> None:
         try:
             root = zarr.create_group(LocalStore(temporary), attributes=header.to_json())
             for name in layout.array_names(header.spec):
-                layout.create_array(root, name, header.spec)
+                layout.create_array(root, name, header.spec, header.chunk_rows[name])
             root.create_group("journal", attributes=header.to_json())  # a second copy, for repair
             (temporary / "journal" / journal.EPISODES_FILE).touch()
             (temporary / "journal" / journal.PENDING_FILE).touch()
