@@ -99,3 +99,20 @@ class CartesianActions:
         opening = 2.0 * (measured[self._arm_joints] - closed) / (opened - closed) - 1.0
         state = np.concatenate([place, tilt, [opening]])
         return np.clip(state, -STATE_LIMIT, STATE_LIMIT).astype(np.float32)
+
+    def action_of(self, measured: np.ndarray, sent: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """The action that would have sent the arm where it was really sent: what a recording keeps after a limit.
+
+        Args:
+            measured: (J,) positions when the action was asked for.
+            sent: (J,) positions that were sent last for it.
+            asked: (7,) the action that was asked for; its gripper command stays.
+
+        Returns:
+            (7,) float32 in [-1, 1].
+        """
+        before = self._kinematics.forward(measured[: self._arm_joints])
+        after = self._kinematics.forward(sent[: self._arm_joints])
+        move = (after[:3, 3] - before[:3, 3]) / self._scale.translation
+        turn = Rotation.from_matrix(after[:3, :3] @ before[:3, :3].T).as_rotvec() / self._scale.rotation
+        return np.clip(np.concatenate([move, turn, asked[6:]]), -1.0, 1.0).astype(np.float32)

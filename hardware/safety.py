@@ -145,6 +145,11 @@ class SafetyFilter:
         """What keeps the arm in place right now; empty while it may move."""
         return self._holding
 
+    @property
+    def interventions(self) -> int:
+        """How many interventions there have been so far."""
+        return self.counts.total()
+
     # Observations.
 
     def observe(
