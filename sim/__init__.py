@@ -7,6 +7,7 @@ DRAWER_GRASP = "qsft_robot/DrawerGrasp-v0"
 
 _ENTRY_POINTS = {
     PICK_PLACE: "qsft_robot.sim.countertop.pick_place:PickPlaceEnv",
+    DRAWER_GRASP: "qsft_robot.sim.countertop.drawer_grasp:DrawerGraspEnv",
 }
 for _id, _entry_point in _ENTRY_POINTS.items():
     if _id not in gymnasium.registry:

@@ -6,15 +6,24 @@ from dataclasses import fields
 from typing import Any
 
 from qsft_robot.agents.scripted.base import ScriptedAgent
+from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
+from qsft_robot.errors import ConfigurationError
+from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
 
-from qsft_robot.errors import ConfigurationError
-
-__all__ = ["PickPlaceImperfections", "ScriptedAgent", "ScriptedPickPlace", "make_scripted_agent"]
+__all__ = [
+    "DrawerGraspImperfections",
+    "PickPlaceImperfections",
+    "ScriptedAgent",
+    "ScriptedDrawerGrasp",
+    "ScriptedPickPlace",
+    "make_scripted_agent",
+]
 
 _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
+    DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
 }
 
 

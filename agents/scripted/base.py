@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+
 from qsft_robot.agents.base import Agent, Observation
 from qsft_robot.sim.countertop.environment import ROTATION_SCALE, TRANSLATION_SCALE, CountertopEnv
 

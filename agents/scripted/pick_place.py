@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from qsft_robot.agents.scripted.base import GRIPPER_VALUE, ScriptedAgent, Step
 from qsft_robot.sim.countertop.pick_place import TRAY_CENTRE, PickPlaceEnv
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pybullet
+
 from qsft_robot.sim.countertop import kinematics
 from qsft_robot.sim.countertop.kinematics import Rotation, Vector
 
@@ -18,6 +19,7 @@ URDF = Path(__file__).parent / "assets" / "wx250s.urdf"
 ARM_JOINTS = (0, 1, 2, 3, 4, 5)
 FINGER_JOINTS = (6, 7)
 GRIPPER_LINKS = (5, 6, 7)
+COLLIDING_LINKS = (4, 5, 6, 7)
 JOINT_EFFORT = (10.0, 20.0, 15.0, 2.0, 5.0, 1.0)
 """Published effort limits, N m."""
 

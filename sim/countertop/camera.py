@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import pybullet
-from qsft_robot.sim.countertop.kinematics import Rotation, Vector
 
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.sim.countertop.kinematics import Rotation, Vector
 
 NEAR, FAR = 0.02, 3.0
 LIGHT_DIRECTION = (0.6, -0.4, 1.2)
@@ -49,6 +52,24 @@ WRIST_BACK, WRIST_ASIDE, WRIST_AHEAD = 0.11, 0.07, 0.02
 """The wrist camera's place, m: behind the tool point, beside the hand; and how far ahead of the tool point it looks."""
 
 
+def display_available() -> bool:
+    """Whether a window can be opened; asked before pybullet, which ends the process when it cannot."""
+    if not sys.platform.startswith("linux"):
+        return True
+    if not os.environ.get("DISPLAY"):
+        return False
+    try:
+        library = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return False
+    library.XOpenDisplay.restype = ctypes.c_void_p
+    display = library.XOpenDisplay(None)
+    if not display:
+        return False
+    library.XCloseDisplay(ctypes.c_void_p(display))
+    return True
+
+
 def check_cameras(names: tuple[str, ...]) -> None:
     """Raise ConfigurationError when a camera is unknown, missing or named twice."""
     unknown = [name for name in names if name not in CAMERAS]
@@ -69,15 +90,16 @@ class Renderer:
     Args:
         client: id of a physics client.
         size: pixels per side.
+        cameras: the fixed cameras by name.
     """
 
-    def __init__(self, client: int, size: int) -> None:
+    def __init__(self, client: int, size: int, cameras: dict[str, FixedCamera]) -> None:
         self._client = client
         self._size = size
-        self._views = {name: camera.view() for name, camera in FIXED_CAMERAS.items()}
+        self._views = {name: camera.view() for name, camera in cameras.items()}
         self._projections = {
             name: pybullet.computeProjectionMatrixFOV(angle, 1.0, NEAR, FAR)
-            for name, angle in [(name, camera.field_of_view) for name, camera in FIXED_CAMERAS.items()]
+            for name, angle in [(name, camera.field_of_view) for name, camera in cameras.items()]
             + [("wrist", WRIST_FIELD_OF_VIEW)]
         }
 

@@ -24,13 +24,20 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import pybullet
-from qsft_robot.sim.countertop import kinematics
-from qsft_robot.sim.countertop.arm import FINGER_CLOSED, FINGER_OPEN, Arm
-from qsft_robot.sim.countertop.camera import Renderer, check_cameras, image_key
-from qsft_robot.sim.countertop.kinematics import HAND_DOWN, Vector
-from qsft_robot.sim.countertop.shapes import FRICTION_RANGE, Shape, draw_colour, load_shape, shapes_of
 
 from qsft_robot.errors import ConfigurationError, DataError
+from qsft_robot.sim.countertop import kinematics
+from qsft_robot.sim.countertop.arm import COLLIDING_LINKS, FINGER_CLOSED, FINGER_OPEN, Arm
+from qsft_robot.sim.countertop.camera import (
+    FIXED_CAMERAS,
+    FixedCamera,
+    Renderer,
+    check_cameras,
+    display_available,
+    image_key,
+)
+from qsft_robot.sim.countertop.kinematics import HAND_DOWN, Vector
+from qsft_robot.sim.countertop.shapes import FRICTION_RANGE, Shape, draw_colour, load_shape, shapes_of
 
 PHYSICS_RATE = 240
 PHYSICS_STEPS = 10
@@ -71,16 +78,20 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         image_size: pixels per side of an observed picture.
         cameras: `front`, `side`, `wrist`; the first one's key is `image`, a further one's `image_<name>`.
         object_set: `train` or `held_out` object kinds.
-        max_episode_steps: actions until the episode is truncated; None for the task's own limit.
+        max_episode_steps: actions until the episode is truncated; None for the task's own limit. (The keyword of that
+            name of `gymnasium.make` never reaches an environment and can only shorten an episode.)
         render_mode: None, `rgb_array` or `human` (a window).
 
     Raises:
         ConfigurationError: an option has an impossible value.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "human"], "render_fps": int(CONTROL_RATE)}
-    default_episode_steps: ClassVar[int] = 40
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": ["rgb_array", "human"] if display_available() else ["rgb_array"],
+        "render_fps": int(CONTROL_RATE),
+    }
     privileged_size: ClassVar[int] = 7
+    fixed_cameras: ClassVar[dict[str, FixedCamera]] = FIXED_CAMERAS
 
     def __init__(
         self,
@@ -99,7 +110,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             raise ConfigurationError(f"image_size is {image_size!r}, expected a positive number of pixels")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ConfigurationError(f"max_episode_steps is {max_episode_steps}, expected at least 1")
-        if render_mode not in (None, *self.metadata["render_modes"]):
+        if render_mode not in (None, "rgb_array", "human"):
             raise ConfigurationError(f"render_mode is '{render_mode}', expected rgb_array, human or None")
         self._shapes = shapes_of(object_set)
         self._cameras = tuple(cameras) if observation == "image" else ()
@@ -107,7 +118,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             check_cameras(self._cameras)
         self.observation_mode = observation
         self.render_mode = render_mode
-        self._episode_steps = self.default_episode_steps if max_episode_steps is None else max_episode_steps
+        self.max_episode_steps = self._default_episode_steps() if max_episode_steps is None else max_episode_steps
         self.seconds = {"inverse_kinematics": 0.0, "physics": 0.0, "rendering": 0.0}
         """Wall time spent so far on each part of stepping."""
 
@@ -121,8 +132,8 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.observation_space = gymnasium.spaces.Dict(spaces)
 
         self._client = _connect(render_mode == "human")
-        self._renderer = Renderer(self._client, image_size)
-        self._pictures = Renderer(self._client, PICTURE_SIZE)
+        self._renderer = Renderer(self._client, image_size, self.fixed_cameras)
+        self._pictures = Renderer(self._client, PICTURE_SIZE, self.fixed_cameras)
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=1.0 / PHYSICS_RATE,
             numSolverIterations=SOLVER_ITERATIONS,
@@ -133,10 +144,12 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._add_box((0.30, 0.45, 0.02), (0.32, 0.0, -0.02), COUNTER_COLOUR, friction=1.0)
         self._add_box((2.5, 2.5, 0.01), (0.0, 0.0, -0.6), FLOOR_COLOUR, collides=False)
         self.arm = Arm(self._client, PHYSICS_STEPS / PHYSICS_RATE)
-        self._build_scene()
+        furniture = self._build_scene()
         self._bodies = [
             load_shape(shape, self._client, (0.3 * i, 0.0, PARKED_HEIGHT)) for i, shape in enumerate(self._shapes)
         ]
+        self._moving_parts = [(self.arm.body, link) for link in COLLIDING_LINKS] + furniture
+        self._moving_parts += [(body, -1) for body in self._bodies]
         self._saved_state = pybullet.saveState(physicsClientId=self._client)
         self.object_shape: Shape = self._shapes[0]
         self.object_body: int = self._bodies[0]
@@ -150,8 +163,12 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     # What a task defines.
 
     @abstractmethod
-    def _build_scene(self) -> None:
-        """Add the task's furniture, once."""
+    def _build_scene(self) -> list[tuple[int, int]]:
+        """Add the task's furniture, once, and return the (body, link) that can move."""
+
+    @abstractmethod
+    def _default_episode_steps(self) -> int:
+        """Actions until an episode is truncated."""
 
     @abstractmethod
     def _start_episode(self) -> None:
@@ -175,8 +192,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Start an episode; with a seed it is the same one, bit for bit, whatever ran before."""
         self._require_open()
         super().reset(seed=seed)
-        pybullet.restoreState(stateId=self._saved_state, physicsClientId=self._client)
-        self.arm.command_neutral()
+        self._restore()
         self._start_episode()
         self._advance(SETTLING_STEPS)
         self._steps = 0
@@ -230,12 +246,6 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if getattr(self, "_client", -1) >= 0 and pybullet is not None:
             self.close()
 
-    @property
-    def max_episode_steps(self) -> int:
-        """Actions until an episode is truncated (`gymnasium.make(..., max_episode_steps=)` wins)."""
-        asked = self.spec.max_episode_steps if self.spec is not None else None
-        return self._episode_steps if asked is None else asked
-
     # What scripted agents and tests may look at.
 
     @property
@@ -254,6 +264,15 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return math.hypot(*velocity)
 
     # Parts.
+
+    def _restore(self) -> None:
+        """Put the physics back to the saved state, with nothing left of what ran before."""
+        pybullet.restoreState(stateId=self._saved_state, physicsClientId=self._client)
+        self.arm.command_neutral()
+        # Bodies that touched keep a collision algorithm, which remembers its last separating axis; a restore does not
+        # put that back, and it shifts later contacts in the last bits. Setting a filter (to what it is) drops them.
+        for body, link in self._moving_parts:
+            pybullet.setCollisionFilterGroupMask(body, link, 1, -1, physicsClientId=self._client)
 
     def _command(self, action: list[float]) -> None:
         """Turn an action into motor targets."""
@@ -356,10 +375,9 @@ def _limit(value: float, limit: float) -> float:
 
 
 def _connect(window: bool) -> int:
-    try:
-        client: int = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
-    except pybullet.error as error:
-        raise ConfigurationError(f"pybullet could not open a window ({error}): use render_mode=rgb_array") from error
+    if window and not display_available():
+        raise ConfigurationError("render_mode=human needs a display and finds none: set DISPLAY, or use rgb_array")
+    client: int = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
     if client < 0:
-        raise ConfigurationError("pybullet could not open a window: use render_mode=rgb_array, or set DISPLAY")
+        raise ConfigurationError("pybullet could not start a simulation: too many environments may be open")
     return client

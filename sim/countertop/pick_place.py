@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import pi
-from typing import ClassVar
 
 from qsft_robot.sim.countertop.environment import CountertopEnv
+
+EPISODE_STEPS = 40
+"""Actions until an episode is truncated."""
 
 OBJECT_LOWER = (0.25, -0.165)
 OBJECT_UPPER = (0.37, 0.025)
@@ -32,9 +34,7 @@ class PickPlaceEnv(CountertopEnv):
     and quaternion (4, w not negative) to `state`: 14 numbers.
     """
 
-    default_episode_steps: ClassVar[int] = 40
-
-    def _build_scene(self) -> None:
+    def _build_scene(self) -> list[tuple[int, int]]:
         x, y = TRAY_CENTRE
         outer = TRAY_HALF_WIDTH + TRAY_WALL
         self._add_box((outer, outer, TRAY_FLOOR / 2), (x, y, TRAY_FLOOR / 2), TRAY_FLOOR_COLOUR)
@@ -43,6 +43,10 @@ class PickPlaceEnv(CountertopEnv):
         for sign in (-1.0, 1.0):
             self._add_box((half, outer, height), (x + sign * middle, y, height), TRAY_COLOUR)
             self._add_box((outer, half, height), (x, y + sign * middle, height), TRAY_COLOUR)
+        return []
+
+    def _default_episode_steps(self) -> int:
+        return EPISODE_STEPS
 
     def _start_episode(self) -> None:
         index = self._choose_object()
