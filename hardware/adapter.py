@@ -151,6 +151,8 @@ class ArmAdapter(ABC):
         try:
             if self.is_connected:
                 self.stop("disconnecting")
+        except QsftRobotError as error:
+            logger.error("the arm could not be told to hold (%s): it has to stop by its own timeout", error)
         finally:
             self._disconnect()
 
@@ -197,16 +199,14 @@ class ArmAdapter(ABC):
     @final
     def command(self, command: object, stamp: float | None = None) -> Decision:
         """As `send_action`, with bare joint names and the filter's whole decision."""
-        self._require_connection()
-        self._poll()
+        self._refresh()
         with self.safety.lock:
             now = self.clock()
             return self._carry_out(self.safety.check(command, now if stamp is None else stamp, now), now)
 
     def supervise(self) -> Decision:
         """What the watchdog calls: hold the arm if anything has grown stale."""
-        self._require_connection()
-        self._poll()
+        self._refresh()
         with self.safety.lock:
             now = self.clock()
             return self._carry_out(self.safety.supervise(now), now)
@@ -223,15 +223,13 @@ class ArmAdapter(ABC):
         Raises:
             ArmingRefusedError: no fresh joint state, or the arm is outside its limits or workspace.
         """
-        self._require_connection()
-        self._poll()
+        self._refresh()
         with self.safety.lock:
             self.safety.arm(self.clock())
 
     def state(self) -> ArmState:
         """A copy of the newest state."""
-        self._require_connection()
-        self._poll()
+        self._refresh()
         with self._state_lock:
             state = self._state
             return ArmState(state.positions, state.efforts, state.stamp, dict(state.images), dict(state.image_stamps))
@@ -288,6 +286,14 @@ class ArmAdapter(ABC):
         if not self.is_connected:
             raise ArmError(f"{self.name} is not connected: call connect() first")
 
+    def _refresh(self) -> None:
+        self._require_connection()
+        try:
+            self._poll()
+        except QsftRobotError:
+            self.safety.stop(self.clock(), Reason.CONNECTION_LOST, "the arm could not be read")
+            raise
+
     def _carry_out(self, decision: Decision, now: float) -> Decision:
         """Write a decision under the filter's lock: after `stop` has returned, no motion is on its way."""
         if decision.positions is not None:
@@ -308,7 +314,11 @@ class ArmAdapter(ABC):
 
 def adapters() -> dict[str, Callable[[RobotDescription], ArmAdapter]]:
     """Name -> maker of every adapter: those that come along and those of installed entry points."""
-    found: dict[str, Callable[[RobotDescription], ArmAdapter]] = {"simulated": _simulated, "ros2": _ros2}
+    found: dict[str, Callable[[RobotDescription], ArmAdapter]] = {
+        "simulated": _simulated,
+        "ros2": _ros2,
+        "virtual": _virtual,
+    }
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name in found:
             raise ConfigurationError(
@@ -357,3 +367,9 @@ def _ros2(description: RobotDescription) -> ArmAdapter:
     from qsft_robot.hardware.ros2_arm import Ros2Arm
 
     return Ros2Arm(description)
+
+
+def _virtual(description: RobotDescription) -> ArmAdapter:
+    from qsft_robot.hardware.virtual_process import VirtualRos2Arm
+
+    return VirtualRos2Arm(description)

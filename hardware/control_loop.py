@@ -3,8 +3,8 @@
 The policy's side calls `set_target` whenever it has decided. The command thread sends, at a fixed rate on the
 monotonic clock, the point on the straight line from the last setpoint to the target (from the setpoint, not from
 where the arm is measured: that would feed noise back). The watchdog thread asks the safety filter a hundred times
-a second whether anything has grown stale; it depends on neither of the others. Every way out of the loop tells the arm to
-hold where it is measured.
+a second whether anything has grown stale; it depends on neither of the others. Every way out of the loop tells the
+arm to hold where it is measured.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def test_an_image_of_another_shape_is_refused(caplog: pytest.LogCaptureFixture) 
 
 
 def test_an_unknown_adapter_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="no arm adapter 'lego'; there are ros2, simulated"):
+    with pytest.raises(ConfigurationError, match="no arm adapter 'lego'; there are ros2, simulated, virtual"):
         make_arm("lego", RobotDescription.load("virtual"))
 
 
@@ -113,6 +113,12 @@ def test_the_package_imports_without_the_extras() -> None:
     code = (
         "import sys\n"
         "for name in ('rclpy', 'websockets', 'rerun', 'torch', 'pybullet'): sys.modules[name] = None\n"
-        "import qsft_robot.hardware, qsft_robot.hardware.adapter, qsft_robot.hardware.ros2_arm\n"
+        "import qsft_robot.hardware, qsft_robot.hardware.virtual_process as virtual\n"
+        "from qsft_robot.hardware.description import RobotDescription\n"
+        "from qsft_robot.errors import MissingExtraError\n"
+        "try: virtual.VirtualRos2Arm(RobotDescription.load('virtual')).connect()\n"
+        "except MissingExtraError as error: print(error)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert "pip install 'qsft_robot[ros2]'" in done.stdout

@@ -166,7 +166,7 @@ def test_an_error_in_a_thread_reaches_the_policy() -> None:
             raise ArmError("the cable is out")
 
         env.arm._write = broken  # type: ignore[method-assign]
-        with pytest.raises(ArmError, match="cable"):  # noqa: PT012
+        with pytest.raises(ArmError, match="cable"):
             for _ in range(100):
                 env.step(np.array([1, 0, 0, 0, 0, 0, 0], np.float32))
         env.arm._write = writes  # type: ignore[method-assign]
@@ -191,7 +191,7 @@ def test_leaving_the_loop_holds_the_arm() -> None:
     held: list[bool] = []
     write = arm._write
     arm._write = lambda positions, hold: (held.append(hold), write(positions, hold))[1]  # type: ignore
-    with pytest.raises(RuntimeError, match="defect"), ControlLoop(arm, 50.0, 0.1) as loop:  # noqa: PT012
+    with pytest.raises(RuntimeError, match="defect"), ControlLoop(arm, 50.0, 0.1) as loop:
         arm.arm()
         positions = arm.state().positions
         assert positions is not None
@@ -231,7 +231,7 @@ def test_signals_hold_the_arm(number: signal.Signals) -> None:
     lines = []
     for line in process.stdout:
         lines.append(line.strip())
-        if lines.count("move") == 5:
+        if lines.count("move") == 5 and lines[-1] == "move":
             process.send_signal(number)
     process.wait(timeout=60)
     process.stdout.close()
