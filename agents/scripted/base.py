@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +20,17 @@ Step = tuple[np.ndarray, float]
 """Where the tool should go (3, m) and the gripper's action."""
 
 
-class Imperfections(Protocol):
-    """What every set of imperfections has."""
-
-    action_noise: float
-
-
 class ScriptedAgent(Agent):
     """Follows a plan drawn per episode, reading the privileged scene from the environment.
 
     Args:
         env: a countertop environment, or a wrapper around one.
-        imperfections: what goes wrong, and how often.
+        action_noise: standard deviation of the noise on every action dimension, in action units.
     """
 
-    def __init__(self, env: Any, imperfections: Imperfections) -> None:
+    def __init__(self, env: Any, action_noise: float) -> None:
         self._scene: CountertopEnv = env.unwrapped
-        self._noise = imperfections.action_noise
+        self._noise = action_noise
         self._random = np.random.default_rng(0)
         self._plan: Iterator[Step] = iter(())
 

@@ -68,7 +68,7 @@ class ScriptedDrawerGrasp(ScriptedAgent):
 
     def __init__(self, env: Any, imperfections: DrawerGraspImperfections | None = None) -> None:
         self._imperfections = DrawerGraspImperfections() if imperfections is None else imperfections
-        super().__init__(env, self._imperfections)
+        super().__init__(env, self._imperfections.action_noise)
         self._scene: DrawerGraspEnv
 
     def _make_plan(self) -> Iterator[Step]:

@@ -53,7 +53,7 @@ class ScriptedPickPlace(ScriptedAgent):
 
     def __init__(self, env: Any, imperfections: PickPlaceImperfections | None = None) -> None:
         self._imperfections = PickPlaceImperfections() if imperfections is None else imperfections
-        super().__init__(env, self._imperfections)
+        super().__init__(env, self._imperfections.action_noise)
         self._scene: PickPlaceEnv
 
     def _make_plan(self) -> Iterator[Step]:

@@ -70,7 +70,7 @@ PICTURE_SIZE = 384
 """Pixels per side of `render()`."""
 
 
-class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     """Base of the countertop tasks.
 
     Args:
@@ -86,7 +86,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         ConfigurationError: an option has an impossible value.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["rgb_array", "human"] if display_available() else ["rgb_array"],
         "render_fps": int(CONTROL_RATE),
     }
@@ -129,7 +129,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             for i in range(len(self._cameras))
         }
         spaces["state"] = gymnasium.spaces.Box(-PRIVILEGED_LIMIT, PRIVILEGED_LIMIT, (size,), np.float32)
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space: gymnasium.spaces.Dict = gymnasium.spaces.Dict(spaces)
 
         self._client = _connect(render_mode == "human")
         self._renderer = Renderer(self._client, image_size, self.fixed_cameras)
@@ -229,7 +229,7 @@ class CountertopEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         info = {"success": terminated, "object": self.object_shape.name}
         return self._observe(), float(terminated), terminated, truncated, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """With `rgb_array`, a (384, 384, 3) uint8 picture from the front camera; with `human`, None."""
         self._require_open()
         if self.render_mode == "rgb_array":
