@@ -197,6 +197,7 @@ class _Workers:
         self._processes: dict[Connection, Any] = {}
         self._playing: dict[Connection, int] = {}
         self._spaces: tuple[Any, int] | None = None
+        self._failure: QsftRobotError | None = None
         try:
             for number in range(count):
                 here, there = context.Pipe()
@@ -245,28 +246,35 @@ class _Workers:
             QsftRobotError: a worker failed or died.
         """
         episodes = []
-        for connection in wait([*self._processes]):
+        for connection in [] if self._failure else wait([*self._processes]):
             assert isinstance(connection, Connection)
             try:
                 kind, content = connection.recv()
-            except (EOFError, ConnectionError) as error:
-                raise self._died(connection) from error
+            except (EOFError, ConnectionError):
+                self._failure = self._died(connection)
+                continue
             if kind == "mistake":
-                raise QsftRobotError(content)
-            if kind == "defect":
-                index = self._playing.get(connection)
-                where = "while it started" if index is None else f"in episode {index}"
-                logger.error("%s", content)
-                raise QsftRobotError(
-                    f"a worker failed {where}: {content.strip().splitlines()[-1]} (traceback above); "
-                    "what was finished is kept"
-                )
-            if kind == "ready":
+                self._failure = QsftRobotError(content)
+            elif kind == "defect":
+                self._failure = self._failed(connection, content)
+            elif kind == "ready":
                 self._spaces = content
+                self.idle.append(connection)
             else:
                 episodes.append((self._playing.pop(connection), content))
-            self.idle.append(connection)
+                self.idle.append(connection)
+        if self._failure is not None and not episodes:
+            raise self._failure  # otherwise what was finished is stored first
         return episodes
+
+    def _failed(self, connection: Connection, trace: str) -> QsftRobotError:
+        """Return the error for a worker that met an exception."""
+        logger.error("%s", trace)
+        index = self._playing.get(connection)
+        where = "while it started" if index is None else f"in episode {index}"
+        return QsftRobotError(
+            f"a worker failed {where}: {trace.strip().splitlines()[-1]} (traceback above); what was finished is kept"
+        )
 
     def _died(self, connection: Connection) -> QsftRobotError:
         """Return the error for a worker that is gone."""

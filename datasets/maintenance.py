@@ -25,7 +25,7 @@ class Repair:
         report: what was found before.
         recovered: how many episodes the repaired store holds.
         path: the repaired store.
-        backup: the damaged one, as it was; None if the store was sound and nothing had to be written.
+        backup: the damaged one, as it was; None if the store was sound and stayed where it is.
     """
 
     report: Report
@@ -66,28 +66,28 @@ def repair(path: str | Path, output: str | Path | None = None, progress: Progres
     path = Path(path)
     if output is not None and Path(output).exists():
         raise StoreError(f"{output} exists already: choose another path")
-    lock = take_lock(path) if (path / "journal").is_dir() else None
-    try:
-        repaired, report = _write_repaired(path, Path(output) if output is not None else None, progress)
-    finally:
-        if lock is not None:
-            os.close(lock)
-    if repaired is None:
+    report = validate(path, progress)
+    if report.sound and output is None:
         with TrajectoryStore.open(path, "r+") as store:  # folds the journal, removes what was torn
             return Repair(report, len(store), path, None)
-    recovered = len(TrajectoryStore.open(repaired))
-    if output is not None:
-        os.rename(repaired, output)
-        return Repair(report, recovered, Path(output), path)
-    backup = _free_path(path)
-    os.rename(path, backup)
-    os.rename(repaired, path)
-    return Repair(report, recovered, path, backup)
+    target = path if output is None else Path(output)
+    lock = take_lock(path)
+    try:
+        repaired = _write_repaired(path, target, progress)
+        recovered = len(TrajectoryStore.open(repaired))
+        if output is not None:
+            os.rename(repaired, target)
+            return Repair(report, recovered, target, path)
+        backup = _free_path(path)
+        os.rename(path, backup)
+        os.rename(repaired, path)
+        return Repair(report, recovered, path, backup)
+    finally:
+        os.close(lock)
 
 
-def _write_repaired(path: Path, output: Path | None, progress: Progress | None) -> tuple[Path | None, Report]:
-    """Write all whole episodes to a new store beside the old one; None if the old one is sound."""
-    target = output or path
+def _write_repaired(path: Path, target: Path, progress: Progress | None) -> Path:
+    """Write all whole episodes of the store at `path` to a new store beside `target`, and return its path."""
     temporary = target.with_name(f".{target.name}.repairing")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -101,14 +101,10 @@ def _write_repaired(path: Path, output: Path | None, progress: Progress | None) 
                         progress(record.index + 1, inspection.report.episodes)
             finally:
                 writer.close()
-            report = inspection.report
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    if report.sound and output is None:
-        shutil.rmtree(temporary)
-        return None, report
-    return temporary, report
+    return temporary
 
 
 def _free_path(path: Path) -> Path:

@@ -185,9 +185,10 @@ class StoreWriter:
         episodes = [journal.episode_from_bytes(payload, record, self._spec) for record, payload in self.pending]
         first_row, first_episode = records[0].start, records[0].index
         for key in self._spec.data:
-            rows = [{"action": each.actions, "reward": each.rewards}.get(key) for each in episodes]
             if key in self._spec.observations:
                 rows = [each.observations[key] for each in episodes]
+            else:
+                rows = [each.actions if key == "action" else each.rewards for each in episodes]
             self._write(f"data/{key}", first_row, np.concatenate(rows))
         for key in self._spec.final:
             self._write(f"final/{key}", first_episode, np.stack([each.final_observation[key] for each in episodes]))
