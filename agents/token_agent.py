@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from qsft_robot.agents.base import Agent, Observation
 from torch import Tensor
 
+from qsft_robot.agents.base import Agent, Observation
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.training.policy_files import Policy, load_policy
 
@@ -81,7 +81,7 @@ class TokenAgent(Agent):
                 f"the checkpoint acts with {self.shape.dimensions} numbers, this environment takes {actions}"
             )
         spaces = env.observation_space.spaces
-        expected = {key: (*size, 3) for key, size in self.shape.images.items()}
+        expected: dict[str, tuple[int, ...]] = {key: (*size, 3) for key, size in self.shape.images.items()}
         if self.shape.state_width:
             expected["state"] = (self.shape.state_width,)
         for key, shape in expected.items():
@@ -120,7 +120,7 @@ class TokenAgent(Agent):
             started[name] = network.start(network.join_frames(history))
         caches = {name: cache for name, (cache, _) in started.items()}
         logits = {name: first for name, (_, first) in started.items()}
-        tokens = []
+        tokens: list[Tensor] = []
         for dimension in range(self.shape.dimensions):
             if dimension:
                 for name, network in self.algorithm.networks.items():

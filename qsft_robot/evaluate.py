@@ -1,4 +1,4 @@
-"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy (or, with sim=..., the scripted agent) in closed loop."""
+"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy (or, with sim=..., the scripted agent)."""
 
 from __future__ import annotations
 

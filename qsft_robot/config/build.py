@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import importlib
 import math
 import types
@@ -24,11 +23,15 @@ class _Invalid:
 _invalid = _Invalid()
 
 
-@functools.cache
+_hints: dict[Any, dict[str, Any]] = {}
+
+
 def hints_of(cls: Any) -> dict[str, Any]:
-    """The types of a dataclass's fields."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    """The types of a dataclass's fields, by name."""
+    if cls not in _hints:
+        hints = get_type_hints(cls)
+        _hints[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _hints[cls]
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -79,6 +79,7 @@ class ModelConfig:
 
     name: str = setting("", "name of the option, set from model=...")
     kind: str = setting("", "which class of the configuration describes it")
+    history: int = setting(1, "observations that the model sees, the newest included", minimum=1)
 
 
 @kind(ModelConfig, "robotics_transformer")
@@ -86,7 +87,6 @@ class ModelConfig:
 class RoboticsTransformerConfig(ModelConfig):
     """Images to tokens (convolution, TokenLearner), then a causal transformer over all tokens."""
 
-    history: int = setting(1, "frames of observation that the model sees", minimum=1)
     channels: list[int] = setting(
         [32, 64, 64], "channels of the convolutions; all but the last halve the picture", minimum=1
     )

@@ -29,7 +29,7 @@ class ImageEncoder(nn.Module):
             kernel = 5 if index == 0 else 3
             layers += [nn.Conv2d(previous, current, kernel, stride=stride, padding=kernel // 2), nn.ReLU()]
             previous = current
-        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             height, width_cells = self.convolutions(torch.zeros(1, 3, *image_size)).shape[-2:]
         self.position = nn.Parameter(0.1 * torch.randn(height * width_cells, previous))

@@ -12,10 +12,10 @@ import torch
 
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
-from qsft_robot.config import TrainConfig
+from qsft_robot.config import RoboticsTransformerConfig, TrainConfig
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
-from qsft_robot.errors import DataError, StoreError
+from qsft_robot.errors import ConfigurationError, DataError, StoreError
 from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
 from qsft_robot.tokenization import ActionTokenizer
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
@@ -64,9 +64,9 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         if count < 2:
             raise StoreError(f"{store.path} holds {count} episode(s): at least 2 are needed, one of them held out")
         order = np.random.default_rng([SPLIT_SEED, config.seed, index]).permutation(count)
-        held_out = int(np.clip(round(count * config.training.held_out_fraction), 1, count * LARGEST_HELD_OUT_SHARE))
-        held_out_episodes.append(np.sort(order[:held_out]))
-        training_episodes.append(np.sort(order[held_out:]))
+        kept = int(np.clip(round(count * config.training.held_out_fraction), 1, count * LARGEST_HELD_OUT_SHARE))
+        held_out_episodes.append(np.sort(order[:kept]))
+        training_episodes.append(np.sort(order[kept:]))
     if len({store.spec.action_dimension for store in stores}) > 1:
         raise DataError("the stores have actions of different sizes; they cannot be trained on together")
     common: dict[str, Any] = {
@@ -91,9 +91,12 @@ def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape
     """The shape of the networks for these data and this `model=`.
 
     Raises:
+        ConfigurationError: the model is of another kind.
         DataError: the observations hold neither images nor a state vector.
     """
     spec, model = data.stores[0].spec, config.model
+    if not isinstance(model, RoboticsTransformerConfig):
+        raise ConfigurationError(f"model={model.name} is no robotics_transformer, which an arm needs: model=tiny")
     images = {}
     state_width = 0
     for key, array in spec.observations.items():

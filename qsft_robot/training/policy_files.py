@@ -85,7 +85,7 @@ def describe_policy(path: str | Path) -> dict[str, Any]:
     version = description.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has checkpoint format {version}, this version of qsft_robot reads up to {FORMAT_VERSION}: update it"
+            f"{path} has checkpoint format {version}, this qsft_robot reads up to {FORMAT_VERSION}: update it"
         )
     return description
 
