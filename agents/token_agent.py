@@ -112,7 +112,7 @@ class TokenAgent(Agent):
         Raises:
             DataError: an observation lacks a key, has another shape, or is not finite.
         """
-        frames = self._stack(observations)
+        frames = self.algorithm.condition(self._stack(observations))
         started = {}
         for name, network in self.algorithm.networks.items():
             encoded = network.encode_frames(frames)
@@ -137,7 +137,7 @@ class TokenAgent(Agent):
         tokens = torch.from_numpy(self.policy.tokenizer.encode(actions)).to(self._device)
         indices = np.arange(len(actions))[:, None] + np.arange(1 - self.shape.history, 1)
         stacked = {key: torch.from_numpy(observations[key][indices.clip(0)]).to(self._device) for key in self._keys}
-        logits = {name: network(network.encode(stacked), tokens) for name, network in self.algorithm.networks.items()}
+        logits = self.algorithm.all_logits(stacked, tokens)
         values = self.algorithm.values(logits)
         return None if values is None else values.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).cpu().numpy()
 

@@ -1,67 +1,52 @@
-"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy (or, with sim=..., the scripted agent)."""
+"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy in closed loop; with sim=... the scripted agent."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 from qsft_robot.command import run
 from qsft_robot.config import EvaluateConfig, TrainConfig, collection_options, evaluation_options, from_dict
-from qsft_robot.config.schema import SimConfig
+from qsft_robot.errors import ConfigurationError
 
 
 def main(config: EvaluateConfig) -> dict[str, Any]:
-    """Play the episodes and write outcomes, and videos, beside the checkpoint."""
+    """Play the episodes; write outcomes and videos into `run`, or beside the checkpoint."""
+    if config.checkpoint is None:
+        return _scripted(config)
     from qsft_robot.training.policy_files import describe_policy, find_policy
 
-    sim = config.sim
-    policy = None
-    if config.checkpoint is not None:
-        policy = find_policy(config.checkpoint)
-        description = describe_policy(policy)
-        if sim is None:
-            sim = from_dict(TrainConfig, description["config"]).sim
-    return _evaluate(config, sim, policy)  # type: ignore[arg-type]
+    policy = find_policy(config.checkpoint)
+    sim = config.sim or from_dict(TrainConfig, describe_policy(policy)["config"]).sim
+    options = evaluation_options(sim, config.options)
 
+    from qsft_robot.evaluation.evaluate import Task
+    from qsft_robot.evaluation.play import decodings_of, play_checkpoint
 
-def _evaluate(config: EvaluateConfig, sim: SimConfig, policy: Path | None) -> dict[str, Any]:
-    import torch
-
-    from qsft_robot.agents.token_agent import TokenAgent
-    from qsft_robot.datasets.seeds import evaluation_seed
-    from qsft_robot.evaluation.evaluate import Task, evaluate_agent, evaluate_scripted, log_summary, summarise
-    from qsft_robot.evaluation.videos import record_outcomes
-
-    settings = config.evaluation
-    seeds = [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
-    options = collection_options(sim) if policy is None else evaluation_options(sim)
-    task = Task(sim.env_id, {**options, **config.options})
     started = time.monotonic()
-    agent = None
-    if policy is None:
-        name = "scripted"
-        imperfections = getattr(sim, "imperfections", {})
-        outcomes = evaluate_scripted(task, imperfections, seeds, settings.workers)
-    else:
-        agent = TokenAgent.from_checkpoint(policy, settings.decoding, torch.float64)
-        name = agent.name
-        outcomes = evaluate_agent(agent, task, seeds, settings.environments, settings.workers)
-    seconds = time.monotonic() - started
-    summary = {"policy": name, "sim": sim.name, "options": dict(task.options), **summarise(outcomes)}
-    log_summary(name, summary)
-    folder = (
-        Path(config.run) if config.run else Path("runs") / sim.name / "scripted" if policy is None else policy.parent
+    task = Task(sim.env_id, options)
+    folder = Path(config.run) if config.run else policy.parent
+    summary = play_checkpoint(policy, decodings_of(config.evaluation), task, config.evaluation, folder)
+    seconds = round(time.monotonic() - started, 1)
+    return {"checkpoint": str(policy), "sim": sim.name, "options": options, **summary, "seconds": seconds}
+
+
+def _scripted(config: EvaluateConfig) -> dict[str, Any]:
+    from qsft_robot.evaluation.evaluate import Task, evaluate_scripted
+    from qsft_robot.evaluation.play import evaluation_seeds, record_summary
+
+    sim = config.sim
+    if sim is None:
+        raise ConfigurationError("give checkpoint=<run folder>, or sim=<environment> to play its scripted agent")
+    evaluation_options(sim, config.options)  # refuses unknown options
+    options = {**collection_options(sim), **config.options}
+    imperfections = getattr(sim, "imperfections", {})
+    outcomes = evaluate_scripted(
+        Task(sim.env_id, options), imperfections, evaluation_seeds(config.evaluation), config.evaluation.workers
     )
-    path = folder / "evaluation" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    del summary["outcomes"]
-    result = {**summary, "outcomes": str(path), "seconds": round(seconds, 1)}
-    if agent is not None and settings.videos:
-        result["videos"] = record_outcomes(folder / "videos", agent, task, outcomes, settings.videos)
-    return result
+    folder = Path(config.run) if config.run else Path("runs") / sim.name / "scripted"
+    return {"policy": "scripted", "sim": sim.name, "options": options, **record_summary(folder, "scripted", outcomes)}
 
 
 if __name__ == "__main__":

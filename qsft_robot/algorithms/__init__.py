@@ -6,12 +6,25 @@ from typing import Any
 
 from qsft_robot.algorithms.base import Algorithm, TokenBatch
 from qsft_robot.algorithms.bc import BehaviourCloning
+from qsft_robot.algorithms.cql import CQL
+from qsft_robot.algorithms.filtered_bc import FilteredBehaviourCloning
+from qsft_robot.algorithms.ilql import ILQL
+from qsft_robot.algorithms.q_transformer import QTransformer
 from qsft_robot.algorithms.qsft import QSFT
+from qsft_robot.algorithms.return_conditioned import ReturnConditioned
 from qsft_robot.algorithms.value_range import ValueRange
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"bc": BehaviourCloning, "qsft": QSFT}
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "bc": BehaviourCloning,
+    "filtered_bc": FilteredBehaviourCloning,
+    "return_conditioned": ReturnConditioned,
+    "cql": CQL,
+    "q_transformer": QTransformer,
+    "ilql": ILQL,
+    "qsft": QSFT,
+}
 """Kind of algorithm, as in the configuration -> its class."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping, ValuesView
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qsft_robot.algorithms.value_range import ValueRange
 from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
@@ -46,6 +48,18 @@ class TokenBatch:
         return {key: value.flatten(0, 1) for key, value in self.observations.items()}, self.tokens.flatten(0, 1)
 
 
+class Networks(nn.ModuleDict):
+    """The networks of an algorithm by name; a ModuleDict that tells type checkers what it holds."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: str) -> RoboticsTransformer: ...
+
+        def items(self) -> ItemsView[str, RoboticsTransformer]: ...
+
+        def values(self) -> ValuesView[RoboticsTransformer]: ...
+
+
 class Algorithm(nn.Module, ABC):
     """Networks, a loss, and a rule that turns the networks' logits into logits of the action to take.
 
@@ -53,21 +67,32 @@ class Algorithm(nn.Module, ABC):
     `prepare_training` and live beside it.
     """
 
-    needs_behaviour_policy = True
+    needs_behaviour_policy = False
     """Whether a behaviour policy pi_phi is trained first and its log-probabilities come with each batch."""
+    early_stopping = False
+    """Whether the weights of the best held-out loss are kept; for losses that measure what one wants of a policy."""
 
     def __init__(self, shape: TransformerShape, settings: Any, value_range: ValueRange) -> None:
         super().__init__()
         self.shape = shape
         self.settings = settings
         self.value_range = value_range
-        self.networks = nn.ModuleDict(
-            {name: RoboticsTransformer(replace(shape, outputs=outputs)) for name, outputs in self.outputs().items()}
+        inputs = self.input_shape()
+        self.networks = Networks(
+            {name: RoboticsTransformer(replace(inputs, outputs=count)) for name, count in self.outputs().items()}
         )
+
+    def network(self, name: str) -> RoboticsTransformer:
+        """The network called `name`."""
+        return self.networks[name]
 
     @abstractmethod
     def outputs(self) -> dict[str, int]:
         """Name of each network -> logits per action token."""
+
+    def input_shape(self) -> TransformerShape:
+        """Shape of the networks, where it differs from that of the data."""
+        return self.shape
 
     @abstractmethod
     def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
@@ -89,8 +114,20 @@ class Algorithm(nn.Module, ABC):
         position = prefix.shape[1]
         tokens = torch.nn.functional.pad(prefix, (0, self.shape.dimensions - position))
         return self.extract(
-            {name: network(network.encode(observation), tokens)[:, position] for name, network in self.networks.items()}
+            {name: logits[:, position] for name, logits in self.all_logits(observation, tokens).items()}
         )
+
+    def all_logits(self, observation: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor]:
+        """Logits (N, D, outputs) of each network, given observations (N, H, ...) and tokens (N, D)."""
+        observation = self.condition(observation)
+        return {name: network(network.encode(observation), tokens) for name, network in self.networks.items()}
+
+    def condition(self, observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the networks are shown while acting; an algorithm may add to the observation, for example a goal."""
+        return observation
+
+    def observe_returns(self, episode_returns: np.ndarray) -> None:
+        """Called once before training with the return of each training episode."""
 
     def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
         """Make train-only parts; `behaviour` is the trained pi_phi where one is needed."""
@@ -107,3 +144,44 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of values (S, L, ...) over the transitions where valid (S, L)."""
     per_transition = values.flatten(2).mean(dim=2) if values.ndim > 2 else values
     return (per_transition * valid).sum() / valid.sum().clamp_min(1)
+
+
+def cross_entropy(logits: Tensor, batch: TokenBatch, valid: Tensor) -> Tensor:
+    """Mean over the transitions where `valid` (S, L), and over tokens, of - log softmax(logits)[token]."""
+    tokens = batch.current()[1]
+    losses = functional.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+    return masked_mean(losses.view(*valid.shape, -1), valid)
+
+
+def token_targets(
+    batch: TokenBatch, values: Tensor, value_range: ValueRange, discount: float, steps: int = 1
+) -> Tensor:
+    """Targets (S, L, D) of Q of each token in the per-token decision process.
+
+    Within an environment step the reward is 0 and the discount 1: the target of token i is the value after it.
+    The last token's is reward + discount * value of the next observation, or that over several `steps`
+    (fewer where the segment or the episode ends): sum of discount^k r_(t+k), then discount^n V.
+
+    Args:
+        batch: the transitions; only rewards and flags are read.
+        values: (S, L + 1, D), value before token i of each observation, in the units of `value_range`.
+        value_range: maps the rewards.
+        discount: per environment step.
+        steps: environment steps n before bootstrapping.
+    """
+    rewards = value_range.reward(batch.rewards, discount)
+    terminal_value = torch.full_like(rewards, value_range.terminal_value)
+    last = rewards + discount * torch.where(batch.terminal, terminal_value, values[:, 1:, 0])
+    for _ in range(steps - 1):
+        # One step more: the n-step target of the following transition, where there is one in the segment.
+        following = torch.cat([last[:, 1:], values[:, -1:, 0]], dim=1)
+        known = torch.cat([batch.valid[:, 1:], torch.ones_like(batch.valid[:, :1])], dim=1)
+        following = torch.where(known, following, values[:, 1:, 0])
+        last = rewards + discount * torch.where(batch.terminal, terminal_value, following)
+    return torch.cat([values[:, :-1, 1:], last.unsqueeze(-1)], dim=-1)
+
+
+def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Target <- target + rate * (source - target), parameter by parameter."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)

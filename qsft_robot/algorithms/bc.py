@@ -8,25 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
-from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, cross_entropy
 
 
 class BehaviourCloning(Algorithm):
     """Cross-entropy on the logged action tokens."""
 
-    needs_behaviour_policy = False
+    early_stopping = True
 
     def outputs(self) -> dict[str, int]:
+        """One network, over the bins."""
         return {"behaviour": self.shape.bins}
 
     def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
-        network = self.networks["behaviour"]
+        """Negative log-likelihood per token."""
+        return {"loss": cross_entropy(self.logits(batch), batch, batch.valid)}
+
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Logits (S * L, D, bins) of the logged actions' tokens."""
+        network = self.network("behaviour")
         observations, tokens = batch.current()
-        logits = network(network.encode(observations), tokens).float()
-        negative_log_likelihood = functional.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
-        return {"loss": masked_mean(negative_log_likelihood.view(*batch.valid.shape, -1), batch.valid)}
+        return network(network.encode(observations), tokens)
 
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """The logits themselves."""
         return logits["behaviour"]

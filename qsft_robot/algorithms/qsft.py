@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean, move_towards, token_targets
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
 
@@ -38,6 +38,8 @@ SMALLEST_PROBABILITY = 1e-6
 class QSFT(Algorithm):
     """See the module's docstring; `settings` is a QsftConfig."""
 
+    needs_behaviour_policy = True
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         if self.settings.parameterisation == "residual" and self.settings.leftover == "uniform":
@@ -45,18 +47,19 @@ class QSFT(Algorithm):
                 "algorithm.parameterisation=residual leaves probability to a dummy token: set "
                 "algorithm.leftover=dummy, or algorithm.parameterisation=direct for the uniform leftover of Eq. 3"
             )
-        self.networks["behaviour"].requires_grad_(False)
+        self.network("behaviour").requires_grad_(False)
         self.target: RoboticsTransformer | None = None
 
     def outputs(self) -> dict[str, int]:
+        """pi_phi over the bins; theta over the bins and, where it is a softmax with a dummy, that."""
         dummy = self.settings.parameterisation == "direct" and self.settings.leftover == "dummy"
         return {"behaviour": self.shape.bins, "likelihood": self.shape.bins + int(dummy)}
 
     def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
         """Copy pi_phi, start theta from its weights with every Q at `initial_value`, and make the target."""
-        likelihood = self.networks["likelihood"]
+        likelihood = self.network("likelihood")
         if behaviour is not None:
-            self.networks["behaviour"].load_state_dict(behaviour.state_dict())
+            self.network("behaviour").load_state_dict(behaviour.state_dict())
             shared = {key: value for key, value in behaviour.state_dict().items() if not key.startswith("head_")}
             likelihood.load_state_dict(shared, strict=False)
         odds = math.log(self.settings.initial_value / (1.0 - self.settings.initial_value))
@@ -72,20 +75,17 @@ class QSFT(Algorithm):
         self.target = copy.deepcopy(likelihood).requires_grad_(False)
 
     def after_step(self) -> None:
+        """Move the target network."""
         if self.target is None:
             raise RuntimeError("prepare_training() comes before the first step")
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.target.parameters()),
-                list(self.networks["likelihood"].parameters()),
-                self.settings.target_rate,
-            )
+        move_towards(self.target, self.network("likelihood"), self.settings.target_rate)
 
     def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
+        """The weighted cross-entropy, with Q, w and the return of the logged tokens as further terms."""
         if batch.behaviour_log_probabilities is None:
             raise RuntimeError("Q-SFT needs pi_phi's log-probabilities with each batch")
         weights = self.weights(batch)
-        network = self.networks["likelihood"]
+        network = self.network("likelihood")
         observations, tokens = batch.current()
         logits = network(network.encode(observations), tokens).float()
         log_pi = batch.behaviour_log_probabilities[:, :-1].flatten(0, 1)
@@ -117,9 +117,7 @@ class QSFT(Algorithm):
         logits = self.target(self.target.encode(observations), tokens).float()
         log_pi = batch.behaviour_log_probabilities.flatten(0, 1)
         values = self.state_value(logits, log_pi).view(segments, length + 1, -1)
-        next_value = torch.where(batch.terminal, self.value_range.terminal_value, values[:, 1:, 0])
-        last = self.value_range.reward(batch.rewards, self.settings.discount) + self.settings.discount * next_value
-        weights = torch.cat([values[:, :-1, 1:], last.unsqueeze(-1)], dim=-1)
+        weights = token_targets(batch, values, self.value_range, self.settings.discount)
         mixture = self.settings.monte_carlo_mixture
         returns = self.value_range.value(batch.monte_carlo_return).unsqueeze(-1)
         return ((1.0 - mixture) * weights + mixture * returns).clamp(0.0, 1.0)
@@ -155,11 +153,13 @@ class QSFT(Algorithm):
         return log_pi >= log_pi.amax(dim=-1, keepdim=True) + math.log(self.settings.support_threshold)
 
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """The policy of Algorithm 1, or its ratio form."""
         log_pi = logits["behaviour"].log_softmax(dim=-1)
         log_p, _, q = self.likelihood(logits["likelihood"], log_pi)
         return self._policy(log_pi, log_p, q)
 
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Q of every token."""
         _, _, q = self.likelihood(logits["likelihood"], logits["behaviour"].log_softmax(dim=-1))
         return self.value_range.original(q)
 

@@ -47,3 +47,55 @@ class QsftConfig(AlgorithmConfig):
 @settings
 class BehaviourCloningConfig(AlgorithmConfig):
     """Behaviour cloning: the first stage of Q-SFT alone."""
+
+
+@kind(AlgorithmConfig, "filtered_bc")
+@settings
+class FilteredBehaviourCloningConfig(AlgorithmConfig):
+    """Behaviour cloning of the best episodes."""
+
+    share: float = setting(0.1, "share of episodes to imitate, by return; ties are all kept", above=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "return_conditioned")
+@settings
+class ReturnConditionedConfig(AlgorithmConfig):
+    """Imitation given the return; acting asks for a high one."""
+
+    quantile: float = setting(0.95, "which quantile of the episodes' returns to ask for", minimum=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "cql")
+@settings
+class CqlConfig(AlgorithmConfig):
+    """Conservative Q-learning over tokens (Kumar et al. 2020)."""
+
+    conservative_weight: float = setting(0.05, "alpha, weight of the conservative penalty", minimum=0)
+    temperature: float = setting(0.05, "of the policy exp(Q / temperature) that sampling draws from", above=0)
+    initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
+    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "q_transformer")
+@settings
+class QTransformerConfig(AlgorithmConfig):
+    """Q-Transformer (Chebotar et al. 2023)."""
+
+    conservative_weight: float = setting(1.0, "alpha, weight of the push of other tokens' Q to zero", minimum=0)
+    n_step: int = setting(1, "environment steps before bootstrapping, within a segment", minimum=1)
+    monte_carlo_bound: bool = setting(True, "targets are never below the Monte-Carlo return")
+    temperature: float = setting(0.05, "of the policy exp(Q / temperature) that sampling draws from", above=0)
+    initial_value: float = setting(0.05, "value that every Q starts from", above=0, below=1)
+    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "ilql")
+@settings
+class IlqlConfig(AlgorithmConfig):
+    """Implicit language Q-learning (Snell et al. 2023) over tokens."""
+
+    expectile: float = setting(0.8, "tau of the value's expectile regression", above=0.5, below=1)
+    conservative_weight: float = setting(0.01, "weight of the CQL term", minimum=0)
+    beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
+    initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
+    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)

@@ -18,7 +18,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     denominator = 1.0 + Z_95**2 / trials
     centre = (rate + Z_95**2 / (2 * trials)) / denominator
     half = Z_95 * math.sqrt(rate * (1.0 - rate) / trials + Z_95**2 / (4 * trials**2)) / denominator
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the interval reaches the rate itself, which rounding would miss.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == trials else centre + half)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

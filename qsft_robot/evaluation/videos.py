@@ -19,6 +19,8 @@ from qsft_robot.evaluation.evaluate import Outcome, Task
 logger = logging.getLogger(__name__)
 
 FRAMES_PER_SECOND = 10
+CODEC = "vp09"
+"""VP9: browsers play it, and OpenCV's wheel has the encoder (it has none for H.264)."""
 
 
 def record_episode(agent: Agent, env: Any, seed: int) -> tuple[Episode, list[np.ndarray]]:
@@ -36,7 +38,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], frames_per_second: int
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), frames_per_second, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), frames_per_second, (width, height))
     if not writer.isOpened():
         raise QsftRobotError(f"OpenCV cannot write {path}: its build lacks the encoder")
     for frame in frames:

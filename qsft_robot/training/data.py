@@ -12,7 +12,8 @@ import torch
 
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
-from qsft_robot.config import RoboticsTransformerConfig, TrainConfig
+from qsft_robot.config import TrainConfig
+from qsft_robot.config.schema import ModelConfig, RoboticsTransformerConfig
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
@@ -94,9 +95,7 @@ def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape
         ConfigurationError: the model is of another kind.
         DataError: the observations hold neither images nor a state vector.
     """
-    spec, model = data.stores[0].spec, config.model
-    if not isinstance(model, RoboticsTransformerConfig):
-        raise ConfigurationError(f"model={model.name} is no robotics_transformer, which an arm needs: model=tiny")
+    spec = data.stores[0].spec
     images = {}
     state_width = 0
     for key, array in spec.observations.items():
@@ -113,21 +112,37 @@ def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape
         dimensions=spec.action_dimension,
         bins=data.tokenizer.bins,
         outputs=data.tokenizer.bins,
-        width=model.width,
-        layers=model.layers,
-        heads=model.heads,
-        feed_forward_factor=model.feed_forward,
-        image_tokens=model.image_tokens,
-        channels=tuple(model.channels),
-        history=model.history,
+        **shape_of_model(config.model),
     )
+
+
+def shape_of_model(model: ModelConfig) -> dict[str, Any]:
+    """What the configuration of a model says about a TransformerShape.
+
+    Raises:
+        ConfigurationError: it is a model of another kind.
+    """
+    if not isinstance(model, RoboticsTransformerConfig):
+        raise ConfigurationError(
+            f"model={model.name} does not act on images and states; choose model=tiny or model=rt1"
+        )
+    return {
+        "width": model.width,
+        "layers": model.layers,
+        "heads": model.heads,
+        "feed_forward_factor": model.feed_forward,
+        "image_tokens": model.image_tokens,
+        "channels": tuple(model.channels),
+        "history": model.history,
+    }
 
 
 def set_state_statistics(network: RoboticsTransformer, data: ExperimentData) -> None:
     """Normalise the network's `state` by the mean and spread of the training data."""
-    if not network.shape.state_width:
+    width = data.stores[0].spec.observations["state"].shape[0] if "state" in data.stores[0].spec.observations else 0
+    if not width:
         return
-    total = np.zeros(network.shape.state_width)
+    total = np.zeros(width)
     squares = np.zeros_like(total)
     count = 0
     for _, observations, _ in data.training.sequential(4096):
@@ -137,7 +152,12 @@ def set_state_statistics(network: RoboticsTransformer, data: ExperimentData) -> 
         count += len(newest)
     mean = total / count
     scale = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    network.set_state_statistics(torch.from_numpy(mean).float(), torch.from_numpy(scale).float())
+    # What an algorithm adds to the state behind the data's own numbers keeps its scale.
+    added = network.shape.state_width - width
+    network.set_state_statistics(
+        torch.from_numpy(np.append(mean, np.zeros(added))).float(),
+        torch.from_numpy(np.append(scale, np.ones(added))).float(),
+    )
 
 
 def held_out_batches(

@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
+import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from qsft_robot.agents.token_agent import DECODINGS, TokenAgent
+from qsft_robot.agents.token_agent import DECODINGS
 from qsft_robot.algorithms import Algorithm, make_algorithm
+from qsft_robot.collect import collect_as_configured
 from qsft_robot.config import (
     TrainConfig,
     collection_options,
@@ -38,11 +39,10 @@ from qsft_robot.config import (
     to_yaml,
 )
 from qsft_robot.config.algorithms import BehaviourCloningConfig
-from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.errors import CheckpointError, ConfigurationError
-from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, evaluate_scripted, log_summary, summarise
+from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
+from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
 from qsft_robot.evaluation.statistics import wilson_interval
-from qsft_robot.evaluation.videos import record_outcomes
 from qsft_robot.training.data import (
     ExperimentData,
     behaviour_logits,
@@ -85,7 +85,8 @@ class Experiment:
         data = self._timed("load", lambda: open_data(dataset, self.config, self.config.model.history, None))
         rate, count = float(data.success.mean()), len(data.success)
         logger.info("data: %d episodes, %.1f%% of them successful", count, 100 * rate)
-        behaviour = self._timed("behaviour", lambda: self._behaviour(data))
+        needed = self._make(data).needs_behaviour_policy or self.config.algorithm.kind == "bc"
+        behaviour = self._timed("behaviour", lambda: self._behaviour(data)) if needed else None
         self._timed("train", lambda: self._policy(data, behaviour))
         result: dict[str, Any] = {
             "run": str(self.folder),
@@ -137,11 +138,8 @@ class Experiment:
         given = self.config.dataset
         if given is not None:
             return [Path(path) for path in ([given] if isinstance(given, str) else given)]
-        from qsft_robot.collect import collect_episodes
-
-        path = dataset_path(self.config)
-        collect_episodes(self.config, path)
-        return [path]
+        collect_as_configured(self.config)
+        return [dataset_path(self.config)]
 
     def _behaviour(self, data: ExperimentData) -> Algorithm:
         """Train pi_phi, or read the one that an earlier process of this run trained."""
@@ -166,34 +164,45 @@ class Experiment:
         weights = source["behaviour"].state_dict()
         load_networks(algorithm.networks["behaviour"], weights, str(self.config.initialise_from))
 
-    def _policy(self, data: ExperimentData, behaviour: Algorithm) -> None:
-        """Train the algorithm on top of pi_phi, unless an earlier process of this run has."""
+    def _make(self, data: ExperimentData) -> Algorithm:
+        set_seed(self.config.seed + 1)
+        algorithm = make_algorithm(network_shape(data, self.config), self.config.algorithm, data.value_range)
+        algorithm.observe_returns(np.concatenate([store.episode_returns for store in data.stores]))
+        return algorithm
+
+    def _policy(self, data: ExperimentData, behaviour: Algorithm | None) -> None:
+        """Train the algorithm, unless an earlier process of this run has.
+
+        One that needs no pi_phi gets the steps that pi_phi would have taken as well: budgets are equal.
+        """
         folder = self.folder / "policy"
         if (folder / "policy.json").exists():
             return
-        if self.config.algorithm.kind == "bc":
+        if self.config.algorithm.kind == "bc" and behaviour is not None:
             save_policy(folder, self._as_policy(behaviour, data))
             return
-        set_seed(self.config.seed + 1)
-        algorithm = make_algorithm(network_shape(data, self.config), self.config.algorithm, data.value_range)
+        algorithm = self._make(data)
         for network in algorithm.networks.values():
             set_state_statistics(network, data)
-        logits = held_out_logits = None
-        cache = self.folder / "training" / "behaviour_logits.npy"
-        held_out_cache = cache.with_name("held_out_logits.npy")
-        if algorithm.needs_behaviour_policy:
-            pi_phi, device = behaviour.networks["behaviour"], self.accelerator.device
-            logger.info("computing the behaviour policy's logits for the whole dataset once")
-            logits = behaviour_logits(pi_phi, data.training, data.tokenizer, cache, device)
-            held_out_logits = behaviour_logits(pi_phi, data.held_out, data.tokenizer, held_out_cache, device)
-            algorithm.prepare_training(pi_phi)
-        else:
+        steps, name = self.config.training.steps, self.config.algorithm.name
+        if behaviour is None:
             algorithm.prepare_training(None)
-        stage = Stage(self.config.algorithm.name, self.config.training.steps, early_stopping=False)
-        self._loop(algorithm, stage, data, logits, held_out_logits).run()
+            steps += self.config.training.behaviour_steps
+            self._loop(algorithm, Stage(name, steps, algorithm.early_stopping), data, None, None).run()
+        else:
+            pi_phi, device = behaviour.network("behaviour"), self.accelerator.device
+            logger.info("computing the behaviour policy's logits for the whole dataset once")
+            caches = [self.folder / "training" / f"{part}_logits.npy" for part in ("training", "held_out")]
+            samplers = (data.training, data.held_out)
+            logits = [
+                behaviour_logits(pi_phi, sampler, data.tokenizer, cache, device)
+                for sampler, cache in zip(samplers, caches, strict=True)
+            ]
+            algorithm.prepare_training(pi_phi)
+            self._loop(algorithm, Stage(name, steps, algorithm.early_stopping), data, *logits).run()
+            for cache in caches:
+                cache.unlink()
         save_policy(folder, self._as_policy(algorithm, data))
-        for path in (cache, held_out_cache):
-            path.unlink(missing_ok=True)
 
     def _loop(
         self, algorithm: Algorithm, stage: Stage, data: ExperimentData, logits: Any, held_out: Any
@@ -218,39 +227,20 @@ class Experiment:
         return Policy(algorithm, data.tokenizer, task, to_dict(self.config))
 
     def _evaluate(self) -> dict[str, Any]:
-        """Play the scripted policy, the behaviour clone (greedy and sampled) and the algorithm's policy."""
+        """Play the scripted policy, the behaviour clone (the better of greedy and sampled) and the algorithm's."""
         sim, settings = self.config.sim, self.config.evaluation
-        seeds = [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
         scripted_task = Task(sim.env_id, collection_options(sim))
-        outcomes = evaluate_scripted(scripted_task, sim.imperfections, seeds, settings.workers)
-        results = {"scripted": self._record("scripted", outcomes)}
-        clones = {decoding: self._play("behaviour", decoding, seeds) for decoding in DECODINGS}
-        best = max(DECODINGS, key=lambda decoding: clones[decoding]["success_rate"])
-        results["behaviour_clone"] = {**clones[best], "decoding": best}
-        if self.config.algorithm.kind != "bc":
-            results[self.config.algorithm.name] = self._play("policy", settings.decoding, seeds)
-        return {"evaluation": results}
-
-    def _play(self, checkpoint: str, decoding: str, seeds: list[int]) -> dict[str, Any]:
-        """Play the policy in `<run>/<checkpoint>`; write videos of some episodes."""
-        sim, settings = self.config.sim, self.config.evaluation
+        outcomes = evaluate_scripted(scripted_task, sim.imperfections, evaluation_seeds(settings), settings.workers)
+        results = {"scripted": record_summary(self.folder, "scripted", outcomes)}
         task = Task(sim.env_id, evaluation_options(sim))
-        agent = TokenAgent.from_checkpoint(self.folder / checkpoint, decoding, torch.float64)
-        outcomes = evaluate_agent(agent, task, seeds, settings.environments, settings.workers)
-        summary = self._record(agent.name, outcomes)
-        if settings.videos:
-            summary["videos"] = record_outcomes(self.folder / "videos", agent, task, outcomes, settings.videos)
-        return summary
-
-    def _record(self, name: str, outcomes: list[Outcome]) -> dict[str, Any]:
-        """Write every outcome to a file; return the summary without them."""
-        summary = summarise(outcomes)
-        path = self.folder / "evaluation" / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-        log_summary(name, summary)
-        del summary["outcomes"]
-        return summary
+        if (self.folder / "behaviour").exists():
+            clone = self.folder / "behaviour"
+            results["behaviour_clone"] = play_checkpoint(clone, DECODINGS, task, settings, self.folder)
+        if self.config.algorithm.kind != "bc":
+            results[self.config.algorithm.name] = play_checkpoint(
+                self.folder / "policy", decodings_of(settings), task, settings, self.folder
+            )
+        return {"evaluation": results}
 
     def _say(self, result: Mapping[str, Any]) -> None:
         logger.info("done in %s:", duration(self._elapsed()))

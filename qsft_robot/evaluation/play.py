@@ -1,0 +1,59 @@
+"""Plays a checkpoint and leaves the outcomes and videos in a folder: what `train` and `evaluate` both do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qsft_robot.agents.token_agent import DECODINGS, TokenAgent
+from qsft_robot.config.schema import EvaluationConfig
+from qsft_robot.datasets.seeds import evaluation_seed
+from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
+from qsft_robot.evaluation.videos import record_outcomes
+
+
+def evaluation_seeds(settings: EvaluationConfig) -> list[int]:
+    """The seeds of the episodes to play."""
+    return [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
+
+
+def decodings_of(settings: EvaluationConfig) -> tuple[str, ...]:
+    """The ways to decode that the settings ask for."""
+    return DECODINGS if settings.decoding == "both" else (settings.decoding,)
+
+
+def play_checkpoint(
+    checkpoint: Path, decodings: Sequence[str], task: Task, settings: EvaluationConfig, folder: Path
+) -> dict[str, Any]:
+    """Play the policy by each decoding; the better one counts, and is put on video.
+
+    Returns:
+        Its summary, with the decoding, where the outcomes of each decoding and the videos were written.
+    """
+    seeds = evaluation_seeds(settings)
+    agents = [TokenAgent.from_checkpoint(checkpoint, each, torch.float64) for each in decodings]
+    played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
+    summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
+    best = max(range(len(agents)), key=lambda index: summaries[index]["success_rate"])
+    summary = {**summaries[best], "decoding": decodings[best]}
+    if len(agents) > 1:
+        rates = [each["success_rate"] for each in summaries]
+        summary["by_decoding"] = dict(zip(decodings, rates, strict=True))
+    if settings.videos:
+        summary["videos"] = record_outcomes(folder / "videos", agents[best], task, played[best], settings.videos)
+    return summary
+
+
+def record_summary(folder: Path, name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Write every outcome to `<folder>/evaluation/<name>.json`; return the summary without them, and that path."""
+    summary = summarise(outcomes)
+    path = folder / "evaluation" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    log_summary(name, summary)
+    del summary["outcomes"]
+    return {**summary, "outcomes": str(path)}
