@@ -90,6 +90,7 @@ class Ros2Names:
     image: str
     image_kind: str
     services: str
+    robot_description: str
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Ros2Arm(ArmAdapter):
         self.last_picture: np.ndarray | None = None
         """The newest image as the camera took it, before it was cut and scaled."""
         self.refused_images: dict[str, int] = {}
+        self.last_names: list[str] = []
+        """Joint names of the newest joint state, as the driver gave them."""
+        self._driver_description: str | None = None
         self._ros: Ros2Node | None = None
         self._arm_publisher: Any = None
         self._gripper_publisher: Any = None
@@ -96,6 +99,11 @@ class Ros2Arm(ArmAdapter):
             ("end_episode", lambda: self._requests.add("end")),
         ):
             node.create_service(Trigger, f"{names.services}/{service}", _answer(action))
+        from rclpy.qos import DurabilityPolicy
+        from std_msgs.msg import String
+
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(String, names.robot_description, self._on_driver_description, kept)
         self._prepare(node)
         self._ros.start()
         self._wait_for_arm()
@@ -180,9 +188,17 @@ class Ros2Arm(ArmAdapter):
                 missing.append(f"nobody listens on the topic {topic}")
         return missing
 
+    def driver_description(self) -> str | None:
+        """The URDF that the driver publishes, if it does."""
+        return self._driver_description
+
+    def _on_driver_description(self, message: Any) -> None:
+        self._driver_description = str(message.data)
+
     def _on_joint_state(self, message: Any) -> None:
         now, age = self.clock(), stamp_age(message.header)
         self.arrivals[self.description.ros2.joint_states].add(now, age)
+        self.last_names = list(message.name)
         efforts = list(message.effort) if len(message.effort) else None
         self._received_joint_state(list(message.name), list(message.position), now - age, efforts)
 

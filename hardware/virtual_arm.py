@@ -144,7 +144,7 @@ class VirtualArm:
         node.create_subscription(Int64, topics["reset"], self._on_reset, 10)
         self._episode = node.create_publisher(Int64, topics["episode"], kept)
         self._success = node.create_publisher(Bool, topics["success"], QoSProfile(depth=10))
-        self._urdf = node.create_publisher(String, f"{names.joint_states.rsplit('/', 1)[0]}/robot_description", kept)
+        self._urdf = node.create_publisher(String, names.robot_description, kept)
         text = self.description.urdf.read_text(encoding="utf-8")
         if "wrong_limit" in self.faults:
             text = text.replace('upper="1.605703"', 'upper="1.2"')
