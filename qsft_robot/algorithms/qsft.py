@@ -19,6 +19,7 @@ and never divided. docs/qsft.md has why that matters for continuous actions, and
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -35,13 +36,27 @@ SMALLEST_PROBABILITY = 1e-6
 """Floor of the dummy token's mass: its logarithm must stay finite."""
 
 
+PAPER = {
+    "leftover": "uniform",
+    "parameterisation": "direct",
+    "backup": "max",
+    "monte_carlo_mixture": 0.0,
+    "extraction": "likelihood",
+    "support_threshold": 0.0,
+}
+"""The options that make Eq. 3 and Algorithm 1 as printed: `variant=paper`."""
+
+
 class QSFT(Algorithm):
     """See the module's docstring; `settings` is a QsftConfig."""
 
     needs_behaviour_policy = True
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+        shape, settings, value_range = arguments
+        if settings.variant == "paper":
+            settings = dataclasses.replace(settings, **PAPER)
+        super().__init__(shape, settings, value_range)
         if self.settings.parameterisation == "residual" and self.settings.leftover == "uniform":
             raise ConfigurationError(
                 "algorithm.parameterisation=residual leaves probability to a dummy token: set "

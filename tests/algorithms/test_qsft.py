@@ -8,6 +8,7 @@ import torch
 
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.qsft import QSFT
+from qsft_robot.config import TrainConfig, load
 from qsft_robot.errors import ConfigurationError, DataError
 from tests.algorithms import tabular
 
@@ -166,3 +167,27 @@ def test_value_range_is_exact_for_negative_returns() -> None:
     assert ValueRange.of_returns(np.array([-5.0, -1.0])) == ValueRange(-5.0, 0.0)
     with pytest.raises(DataError):
         ValueRange.of_returns(np.array([np.nan]))
+
+
+def test_the_paper_variant_is_equation_3_and_algorithm_1() -> None:
+    torch.manual_seed(0)
+    settings = load(TrainConfig, ["sim=pick_place", "algorithm.variant=paper"]).algorithm
+    algorithm = QSFT(tabular.SHAPE, settings, ValueRange())
+    algorithm.prepare_training(None)
+    batch = tabular.all_transitions()
+    observations, tokens = batch.current()
+    network = algorithm.network("likelihood")
+    with torch.no_grad():
+        p = network(network.encode(observations), tokens).softmax(dim=-1)
+        # The target network still equals theta: V(s') = max_a p(a|s') / pi(a|s'), at most 1, nothing after the end.
+        ratio = (p / 0.5).clamp_max(1.0)
+        following = network(network.encode({"state": batch.observations["state"][:, 1]}), tokens * 0).softmax(dim=-1)
+        value_after = settings.discount * (following[:, 0] / 0.5).clamp_max(1.0).amax(dim=-1)
+        last = torch.where(batch.terminal[:, 0], batch.rewards[:, 0], value_after)
+        weights = torch.stack([ratio[:, 1].amax(dim=-1), last], dim=1)
+        torch.testing.assert_close(algorithm.weights(batch)[:, 0], weights)
+        chosen = p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        expected = -(weights * chosen.log() + (1 - weights) * (1 - chosen).log())
+        torch.testing.assert_close(algorithm.loss(batch)["loss"], expected.mean())
+        policy = algorithm.extract({"behaviour": torch.zeros_like(p), "likelihood": p.log()})
+        torch.testing.assert_close(policy.softmax(dim=-1), (0.5 * (settings.beta * p).exp()).log().softmax(dim=-1))

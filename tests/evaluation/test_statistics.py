@@ -10,8 +10,14 @@ from qsft_robot.evaluation.statistics import mean_interval, paired_difference, w
 
 def test_wilson_interval_of_known_cases() -> None:
     # Newcombe 1998, Table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
-    for successes, trials, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):  # fmt: skip
-        assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-4)
+    cases = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    for (successes, trials), interval in cases.items():
+        assert wilson_interval(successes, trials) == pytest.approx(interval, abs=1e-4)
 
 
 @given(trials=st.integers(1, 500), data=st.data())
