@@ -7,6 +7,8 @@ All shapes fit between the open fingers (68 mm) at any angle about the vertical 
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import dataclass
 from math import cos, pi, sin, sqrt
 
@@ -34,7 +36,7 @@ COLOUR_JITTER = 0.06
 FRICTION_RANGE = (0.7, 1.1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
     """A convex polyhedron around its centre of mass (to within a few millimetres).
 
@@ -132,18 +134,7 @@ def shapes_of(object_set: str) -> tuple[Shape, ...]:
 
 def load_shape(shape: Shape, client: int, position: tuple[float, float, float]) -> int:
     """Create a body of this shape in a physics client and return its id."""
-    vertices: list[list[float]] = []
-    normals: list[list[float]] = []
-    indices: list[int] = []
-    for face in shape.faces:
-        corners = shape.corners[face]
-        normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-        normal /= np.linalg.norm(normal)
-        first = len(vertices)
-        vertices += corners.tolist()
-        normals += [normal.tolist()] * len(face)
-        for i in range(1, len(face) - 1):
-            indices += [first, first + i, first + i + 1]
+    vertices, normals, indices = _triangles(shape)
     visual = pybullet.createVisualShape(
         pybullet.GEOM_MESH, vertices=vertices, indices=indices, normals=normals, physicsClientId=client
     )
@@ -157,6 +148,57 @@ def load_shape(shape: Shape, client: int, position: tuple[float, float, float]) 
         physicsClientId=client,
     )  # fmt: skip
     return body
+
+
+@functools.cache
+def _triangles(shape: Shape) -> tuple[list[list[float]], list[list[float]], list[int]]:
+    """Vertices and normals, each face with its own, and the indices of its fan of triangles."""
+    vertices: list[list[float]] = []
+    normals: list[list[float]] = []
+    indices: list[int] = []
+    for face in shape.faces:
+        corners = shape.corners[face]
+        normal = unit_normal(np.cross(corners[1] - corners[0], corners[2] - corners[0]))
+        first = len(vertices)
+        vertices += corners.tolist()
+        normals += [normal.tolist()] * len(face)
+        for i in range(1, len(face) - 1):
+            indices += [first, first + i, first + i + 1]
+    return vertices, normals, indices
+
+
+def unit_normal(direction: np.ndarray) -> np.ndarray:
+    """A float32 normal along `direction` whose length is 1 to the last bit.
+
+    The renderer normalises a mesh's stored normals in place each time it draws it. Where that is not exact, a normal
+    swings between two roundings, and a picture depends on how many were drawn before.
+
+    Args:
+        direction: (3,) float, of any length but zero.
+
+    Returns:
+        (3,) float32.
+    """
+    normal = (direction / np.linalg.norm(direction)).astype(np.float32)
+    normal[np.abs(normal) < 1e-6] = 0.0
+    spacing = np.spacing(np.abs(normal))
+    for radius in range(1, 8):
+        steps = np.arange(-radius, radius + 1, dtype=np.float32)
+        for x, y, z in itertools.product(*(steps if value else steps[:1] for value in normal)):
+            candidate = normal + np.array([x, y, z], np.float32) * np.where(normal == 0.0, 0.0, spacing)
+            candidate = candidate.astype(np.float32)
+            if _has_length_one(candidate):
+                return candidate
+    raise ArithmeticError(f"no normal of length 1 near {normal}")
+
+
+def _has_length_one(normal: np.ndarray) -> bool:
+    """Whether float32 arithmetic finds length 1, with every product rounded and with fused multiply and add."""
+    x, y, z = normal
+    rounded = (x * x + y * y) + z * z
+    x, y, z = normal.astype(np.float64)
+    fused = np.float32(z * z + np.float64(np.float32(y * y + np.float64(np.float32(x * x)))))
+    return bool(np.sqrt(rounded) == 1.0 and np.sqrt(fused) == 1.0)
 
 
 def draw_colour(random: np.random.Generator) -> tuple[float, float, float, float]:
