@@ -71,6 +71,12 @@ class DrawerConfig(CountertopConfig):
     """The drawer task of the countertop."""
 
     options: DrawerOptions = section(DrawerOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = setting(
+        {},
+        "what the scripted agent does wrong, where it differs from its own defaults",
+        minimum=0,
+        keys_of="qsft_robot.agents.scripted.drawer_grasp:DrawerGraspImperfections",
+    )
 
 
 @settings
