@@ -1,11 +1,13 @@
 """A policy on another computer: websocket and msgpack, no pickle, and a lost connection is a stop.
 
 The server answers {"type": "reset", "seed"} and {"type": "act", "observation"}; arrays travel as dtype, shape and
-bytes of a few plain types. On the own computer no token is needed; anywhere else client and server must know the same one.
+bytes of a few plain types. On the own computer no token is needed; anywhere else client and server must know the
+same one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -99,6 +101,7 @@ class PolicyServer:
         self.agent, self._token = agent, token
         self.times = StageTimes()
         self.sessions = 0
+        self._serving = False
         self._busy = threading.Lock()
         try:
             self._server = serve(
@@ -112,11 +115,15 @@ class PolicyServer:
 
     def run(self) -> None:
         """Serve until `close` is called from another thread."""
+        self._serving = True
         self._server.serve_forever()
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
+        if self._serving:
+            self._server.shutdown()
+        else:
+            self._server.socket.close()
 
     def _admit(self, connection: Any, request: Any) -> Any:
         if self._token is not None:
@@ -185,9 +192,17 @@ class RemoteAgent(Agent):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url, self._patience = url, patience
         self.times = StageTimes()
+        self._open = contextlib.ExitStack()
         try:
-            self._connection = connect(
-                url, additional_headers=headers, max_size=LARGEST_MESSAGE, compression=None, open_timeout=10, proxy=None
+            self._connection = self._open.enter_context(
+                connect(
+                    url,
+                    additional_headers=headers,
+                    max_size=LARGEST_MESSAGE,
+                    compression=None,
+                    open_timeout=10,
+                    proxy=None,
+                )
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -224,7 +239,7 @@ class RemoteAgent(Agent):
 
     def close(self) -> None:
         """Leave the server."""
-        self._connection.close()
+        self._open.close()
 
     def _ask(self, request: dict[str, Any], patience: float) -> dict[str, Any]:
         from websockets.exceptions import WebSocketException

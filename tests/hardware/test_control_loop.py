@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import patient
 
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.errors import ConfigurationError, DataError
 from qsft_robot.hardware.adapter import ArmError
 from qsft_robot.hardware.control_loop import ControlLoop, Interpolator
-from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.operators import KeyboardOperator, Operator, SceneOperator
 from qsft_robot.hardware.reasons import Reason
 from qsft_robot.hardware.robot_env import RobotEnv
@@ -42,7 +43,7 @@ class Constant(Agent):
 
 
 def make_env(**options: object) -> RobotEnv:
-    arm = SimulatedArm(RobotDescription.load("virtual"))
+    arm = SimulatedArm(patient())
     return RobotEnv(arm, SceneOperator(), **options)  # type: ignore[arg-type]
 
 
@@ -186,7 +187,7 @@ def test_impossible_options_are_refused(options: dict, message: str) -> None:
 
 
 def test_leaving_the_loop_holds_the_arm() -> None:
-    arm = SimulatedArm(RobotDescription.load("virtual"))
+    arm = SimulatedArm(patient())
     arm.connect()
     held: list[bool] = []
     write = arm._write
@@ -206,12 +207,12 @@ def test_leaving_the_loop_holds_the_arm() -> None:
 
 SCRIPT = """
 import sys, time, numpy as np
-from qsft_robot.hardware.description import RobotDescription
+from patience import patient
 from qsft_robot.hardware.simulated_arm import SimulatedArm
 from qsft_robot.hardware.robot_env import RobotEnv
 from qsft_robot.hardware.operators import SceneOperator
 from qsft_robot.command import _terminated_as_exit
-arm = SimulatedArm(RobotDescription.load("virtual"))
+arm = SimulatedArm(patient())
 arm.on_decision.append(lambda now, decision: print(decision.kind.value, flush=True))
 env = RobotEnv(arm, SceneOperator(), max_episode_steps=10**6)
 with _terminated_as_exit():
@@ -226,7 +227,8 @@ with _terminated_as_exit():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_hold_the_arm(number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env={**os.environ})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -252,7 +254,7 @@ class Quiet(Operator):
 
 
 def test_the_keyboard_starts_ends_and_judges() -> None:
-    arm = SimulatedArm(RobotDescription.load("virtual"))
+    arm = SimulatedArm(patient())
     operator = keyboard("\ns\n")
     operator.begin_episode(arm, 0)
     assert operator.succeeded(arm)

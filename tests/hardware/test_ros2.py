@@ -15,6 +15,8 @@ import yaml
 pytest.importorskip("rclpy", reason="needs the extra ros2 or a sourced ROS 2", exc_type=ImportError)
 pytestmark = pytest.mark.ros2
 
+from patience import patient  # noqa: E402
+
 from qsft_robot.errors import DataError  # noqa: E402
 from qsft_robot.hardware.adapter import ArmAdapter, ArmError, make_arm  # noqa: E402
 from qsft_robot.hardware.conformance import ArmConformance  # noqa: E402
@@ -31,7 +33,7 @@ class TestVirtualArm(ArmConformance):
     """The conformance suite over ROS 2, with the arm in another process."""
 
     def make_arm(self) -> ArmAdapter:
-        return VirtualRos2Arm(RobotDescription.load("virtual"), attach=True)
+        return VirtualRos2Arm(patient(), attach=True)
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
@@ -47,7 +49,7 @@ def test_an_episode_over_ros2_with_position_arrays_and_compressed_images(tmp_pat
     values["ros2"].update(image_kind="compressed")
     path = tmp_path / "other.yaml"
     path.write_text(yaml.safe_dump(values))
-    arm = VirtualRos2Arm(RobotDescription.load(path), [f"description={path}"])
+    arm = VirtualRos2Arm(patient(path), [f"description={path}"])
     env = RobotEnv(arm, SceneOperator(), max_episode_steps=6)
     try:
         first, _ = env.reset(seed=5)
@@ -64,7 +66,7 @@ def test_an_episode_over_ros2_with_position_arrays_and_compressed_images(tmp_pat
 
 
 def test_a_dry_run_leaves_the_arm_alone() -> None:
-    arm = make_arm("virtual", RobotDescription.load("virtual"), dry_run=True)
+    arm = make_arm("virtual", patient(), dry_run=True)
     env = RobotEnv(arm, SceneOperator(), max_episode_steps=4)
     try:
         first, _ = env.reset(seed=5)
@@ -79,7 +81,7 @@ def test_a_dry_run_leaves_the_arm_alone() -> None:
 def test_services_stop_arm_and_begin_and_end_episodes() -> None:
     from std_srvs.srv import Trigger
 
-    arm = VirtualRos2Arm(RobotDescription.load("virtual"))
+    arm = VirtualRos2Arm(patient())
     with arm:
         names = ("emergency_stop", "arm", "start_episode", "end_episode")
         base = arm.description.ros2.services
@@ -122,7 +124,7 @@ def test_an_arm_that_is_not_there_is_described() -> None:
 
 
 def test_a_lost_graph_is_a_stop_and_an_error() -> None:
-    arm = VirtualRos2Arm(RobotDescription.load("virtual"))
+    arm = VirtualRos2Arm(patient())
     with arm:
         arm.arm()
         arm._ros._context.shutdown()  # type: ignore[union-attr]
@@ -184,7 +186,7 @@ def test_trajectories_that_do_not_fit_are_refused() -> None:
 
 
 def test_another_namespace_is_another_arm() -> None:
-    description = changed(RobotDescription.load("virtual"), ros2={"joint_states": "/elsewhere/joint_states"})
+    description = changed(patient(), ros2={"joint_states": "/elsewhere/joint_states"})
     arm = VirtualRos2Arm(description)
     with pytest.raises(ArmError, match="/elsewhere/joint_states"):
         _connect_briefly(arm)
