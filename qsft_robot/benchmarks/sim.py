@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any, cast
 
-import gymnasium
 import numpy as np
 
 import qsft_robot.sim
@@ -44,13 +43,13 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
 
 def measure(environment: str, steps: int, resets: int) -> dict[str, dict[str, float]]:
     """Milliseconds of the parts of an environment's step and of its reset, as `{part: {median, p95}}`."""
-    env = gymnasium.make(environment, disable_env_checker=True)
+    env = qsft_robot.sim.make(environment)
     scene = cast(CountertopEnv, env.unwrapped)
     _time_steps(scene, WARM_UP_STEPS)
     parts = _time_steps(scene, steps)
     times: dict[str, Iterable[float]] = {"step": parts.pop("step"), **parts, "reset": _time_resets(scene, resets)}
     env.close()
-    state_env = gymnasium.make(environment, observation="state", disable_env_checker=True)
+    state_env = qsft_robot.sim.make(environment, observation="state")
     state_scene = cast(CountertopEnv, state_env.unwrapped)
     times["state_step"] = _time_steps(state_scene, steps)["step"]
     state_env.close()

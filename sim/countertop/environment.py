@@ -78,8 +78,8 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         image_size: pixels per side of an observed picture.
         cameras: `front`, `side`, `wrist`; the first one's key is `image`, a further one's `image_<name>`.
         object_set: `train` or `held_out` object kinds.
-        max_episode_steps: actions until the episode is truncated; None for the task's own limit. (The keyword of that
-            name of `gymnasium.make` never reaches an environment and can only shorten an episode.)
+        max_episode_steps: actions until the episode is truncated; None for the task's own limit. (That keyword of
+            `gymnasium.make` never gets here and can only shorten episodes; `qsft_robot.sim.make` passes it on.)
         render_mode: None, `rgb_array` or `human` (a window).
 
     Raises:

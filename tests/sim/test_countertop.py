@@ -348,3 +348,13 @@ def test_thousands_of_resets_take_no_more_memory(make, task):
     before = resident_bytes()
     run(300, 2000)
     assert resident_bytes() - before < 2 * 2**20
+
+
+@pytest.mark.parametrize("limit", [5, 55])
+def test_make_passes_the_limit_of_time_on(limit):
+    env = qsft_robot.sim.make(qsft_robot.sim.PICK_PLACE, observation="state", max_episode_steps=limit)
+    env.reset(seed=0)
+    ends = [env.step(action(z=1.0))[3] for _ in range(limit)]
+    assert ends == [False] * (limit - 1) + [True]
+    env.close()
+    assert qsft_robot.sim.make(qsft_robot.sim.PICK_PLACE).unwrapped.max_episode_steps == 40
