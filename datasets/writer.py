@@ -101,6 +101,7 @@ class StoreWriter:
         records: metadata of the episodes that lie in the arrays.
         pending: (metadata, arrays as bytes) of the episodes that still lie in the journal.
         arrays: name ("data/image") -> open zarr array.
+        descriptors: the open files, the lock among them.
     """
 
     def __init__(self, path: Path, spec: StoreSpec) -> None:
@@ -117,6 +118,7 @@ class StoreWriter:
             folder = path / "journal"
             self._lines = os.open(folder / journal.EPISODES_FILE, os.O_RDWR)
             self._pending_file = os.open(folder / journal.PENDING_FILE, os.O_RDWR)
+            self.descriptors = [self._lock, self._lines, self._pending_file]
             if state.torn_line is not None:
                 os.ftruncate(self._lines, state.torn_line.offset)
             if state.torn_record is not None:
@@ -175,9 +177,8 @@ class StoreWriter:
         try:
             self.fold()
         finally:
-            os.close(self._lines)
-            os.close(self._pending_file)
-            os.close(self._lock)
+            for descriptor in self.descriptors:
+                os.close(descriptor)
 
     def _write_arrays(self) -> None:
         """Write all pending episodes to the end of every array, and wait until the disk has them."""
