@@ -46,6 +46,9 @@ FIXED_CAMERAS = {
     "front": FixedCamera((0.27, 0.005, 0.065), 0.70, 90.0, -50.0, 34.5),
     "side": FixedCamera((0.30, 0.00, 0.05), 0.75, 0.0, -25.0, 42.0),
 }
+OVERVIEW = FixedCamera((0.25, 0.01, 0.12), 0.86, 58.0, -30.0, 40.0)
+"""What `render()` shows: the whole arm and the task."""
+
 CAMERAS = (*FIXED_CAMERAS, "wrist")
 WRIST_FIELD_OF_VIEW = 75.0
 WRIST_BACK, WRIST_ASIDE, WRIST_AHEAD = 0.11, 0.07, 0.02
@@ -79,6 +82,13 @@ def check_cameras(names: tuple[str, ...]) -> None:
         raise ConfigurationError(f"cameras must name at least one camera, each once, got {names}")
 
 
+def aim_window(client: int) -> None:
+    """Point the window's camera at the whole arm."""
+    pybullet.resetDebugVisualizerCamera(
+        OVERVIEW.distance, OVERVIEW.yaw, OVERVIEW.pitch, OVERVIEW.target, physicsClientId=client
+    )
+
+
 def image_key(names: tuple[str, ...], index: int) -> str:
     """Observation key of a camera: `image` for the first, `image_<name>` for the others."""
     return "image" if index == 0 else f"image_{names[index]}"
@@ -90,12 +100,13 @@ class Renderer:
     Args:
         client: id of a physics client.
         size: pixels per side.
-        cameras: the fixed cameras by name.
+        cameras: the fixed cameras by name, besides `overview`.
     """
 
     def __init__(self, client: int, size: int, cameras: dict[str, FixedCamera]) -> None:
         self._client = client
         self._size = size
+        cameras = {**cameras, "overview": OVERVIEW}
         self._views = {name: camera.view() for name, camera in cameras.items()}
         self._projections = {
             name: pybullet.computeProjectionMatrixFOV(angle, 1.0, NEAR, FAR)

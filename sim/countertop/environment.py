@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, ClassVar
 
 import gymnasium
@@ -32,6 +32,7 @@ from qsft_robot.sim.countertop.camera import (
     FIXED_CAMERAS,
     FixedCamera,
     Renderer,
+    aim_window,
     check_cameras,
     display_available,
     image_key,
@@ -132,6 +133,8 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.observation_space: gymnasium.spaces.Dict = gymnasium.spaces.Dict(spaces)
 
         self._client = _connect(render_mode == "human")
+        if render_mode == "human":
+            aim_window(self._client)
         self._renderer = Renderer(self._client, image_size, self.fixed_cameras)
         self._pictures = Renderer(self._client, PICTURE_SIZE, self.fixed_cameras)
         pybullet.setPhysicsEngineParameter(
@@ -155,6 +158,7 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.object_body: int = self._bodies[0]
         self._steps = 0
         self._ended = True
+        self._next_frame = 0.0
         self._joints: list[float] = []
         self._finger_gap = 0.0
         self.tool_position: Vector = (0.0, 0.0, 0.0)
@@ -230,10 +234,14 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return self._observe(), float(terminated), terminated, truncated, info
 
     def render(self) -> np.ndarray | None:
-        """With `rgb_array`, a (384, 384, 3) uint8 picture from the front camera; with `human`, None."""
+        """With `rgb_array`, a (384, 384, 3) uint8 picture of the whole arm; with `human`, None."""
         self._require_open()
         if self.render_mode == "rgb_array":
-            return self._pictures.picture("front", self.tool_position, self.tool_rotation, shadow=True)
+            return self._pictures.picture("overview", self.tool_position, self.tool_rotation, shadow=True)
+        if self.render_mode == "human":
+            # The window draws itself; what is left to do is to keep the pace of the arm.
+            sleep(max(0.0, self._next_frame - perf_counter()))
+            self._next_frame = perf_counter() + 1.0 / CONTROL_RATE
         return None
 
     def close(self) -> None:
