@@ -25,6 +25,11 @@ from qsft_robot.hardware.timing import Punctuality
 
 logger = logging.getLogger(__name__)
 
+BLEND_SHARE = 0.5
+"""Share of the policy's period in which a new target is reached; in the rest the arm catches up with it, so that a step
+ends where it was meant to, as it does in simulation (what is left is lost: the next step starts from where the arm is
+measured)."""
+
 POSITION_TOLERANCE = 0.02
 ROTATION_TOLERANCE = 0.2
 """What inverse kinematics may leave of a wanted pose, m and rad, before the decision counts as unreachable."""
@@ -73,7 +78,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.max_episode_steps = max_episode_steps
         self._wait_for_image = wait_for_image and description.camera is not None
         self._actions = CartesianActions(description, arm.kinematics)
-        self.loop = ControlLoop(arm, description.rates.command, self.period)
+        self.loop = ControlLoop(arm, description.rates.command, BLEND_SHARE * self.period)
         self.policy_punctuality = Punctuality(self.period)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         spaces: dict[str, gymnasium.Space[Any]] = {

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+import qsft_robot.sim  # noqa: F401  (registers the environments)
 from qsft_robot.errors import DataError
 from qsft_robot.hardware.actions import CartesianActions
 from qsft_robot.hardware.description import RobotDescription
