@@ -150,7 +150,7 @@ class ArmAdapter(ABC):
         """Tell the arm to hold where it is measured, then leave it; harmless when not connected."""
         try:
             if self.is_connected:
-                self.stop("disconnecting")
+                self.stop("disconnecting", Reason.NOT_ARMED)
         except QsftRobotError as error:
             logger.error("the arm could not be told to hold (%s): it has to stop by its own timeout", error)
         finally:

@@ -82,7 +82,10 @@ class ControlLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close("end" if error is None else type(error).__name__)
+        if error is None:
+            self.close()
+        else:
+            self.close(type(error).__name__, Reason.EMERGENCY_STOP)
 
     def start(self) -> None:
         """Start both threads; the arm stays as armed or disarmed as it is."""
@@ -95,7 +98,7 @@ class ControlLoop:
             self._threads.append(thread)
             thread.start()
 
-    def close(self, why: str = "end") -> None:
+    def close(self, why: str = "end", reason: Reason = Reason.NOT_ARMED) -> None:
         """End both threads and tell the arm to hold where it is measured."""
         self._ended.set()
         for thread in self._threads:
@@ -103,7 +106,7 @@ class ControlLoop:
                 thread.join(timeout=2.0)
         self._threads.clear()
         if self.arm.is_connected and self.arm.safety.stop_reason is None:
-            self.arm.stop(f"control loop: {why}")
+            self.arm.stop(f"control loop: {why}", reason)
 
     def set_target(self, positions: np.ndarray, stamp: float) -> tuple[Reason, ...]:
         """Follow a new target.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from qsft_robot.hardware.adapter import ArmAdapter
+from qsft_robot.hardware.reasons import Reason
 
 
 class Operator:
@@ -36,7 +37,7 @@ class SceneOperator(Operator):
 
     def begin_episode(self, arm: ArmAdapter, seed: int) -> None:
         """Reset the scene to the episode of that seed; the arm is disarmed while it jumps."""
-        arm.stop("new episode")
+        arm.stop("new episode", Reason.NOT_ARMED)
         _scene(arm).reset_scene(seed)
 
     def succeeded(self, arm: ArmAdapter) -> bool:

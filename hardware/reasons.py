@@ -60,7 +60,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.EPISODE_LIMIT: "the longest allowed time of one episode is over",
     Reason.BAD_OBSERVATION: "a joint state with wrong names, sizes or values that are not finite",
     Reason.FUTURE_OBSERVATION: "an observation stamped in the future: the computers' clocks disagree",
-    Reason.NOT_ARMED: "the arm has not been armed yet",
+    Reason.NOT_ARMED: "the arm is not armed: it has not been yet, or its episode is over",
     Reason.EMERGENCY_STOP: "somebody or something asked for a stop",
     Reason.EFFORT: "a joint's effort stayed above its limit: the arm pushes against something",
     Reason.FOLLOWING_ERROR: "a joint stayed too far from where it was sent: it is blocked, weak or miswired",

@@ -406,7 +406,8 @@ class SafetyFilter:
             self._holding = ()
             self._latch_sent = False
         self._report(now, reason, detail)
-        logger.error("stopped (%s): %s %s", reason.value, EXPLANATIONS[reason], detail)
+        level = logging.INFO if reason is Reason.NOT_ARMED else logging.ERROR
+        logger.log(level, "stopped (%s): %s %s", reason.value, EXPLANATIONS[reason], detail)
 
     def _latched_decision(self) -> Decision:
         """After a stop the hold goes out once; then nothing is sent until the arm is armed again."""
