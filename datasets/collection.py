@@ -38,12 +38,10 @@ Make = Callable[[], tuple[Any, Any]]
 
 def make_scripted(env_id: str, options: Mapping[str, Any], imperfections: Mapping[str, float]) -> tuple[Any, Any]:
     """Make a registered environment and the scripted agent of its task."""
-    import gymnasium
-
-    import qsft_robot.sim  # noqa: F401  (registers the environments)
+    from qsft_robot import sim
     from qsft_robot.agents.scripted import make_scripted_agent
 
-    env = gymnasium.make(env_id, **options)
+    env = sim.make(env_id, **options)
     return env, make_scripted_agent(env, **imperfections)
 
 

@@ -90,7 +90,7 @@ def read_header(path: Path, copy: bool = False) -> StoreHeader:
         attributes = json.loads((path / name).read_bytes())["attributes"]
         found = attributes.get("format")
         version = int(attributes["schema_version"]) if found == layout.FORMAT else 0
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path, f"{name} cannot be read ({type(error).__name__}: {error})") from error
     if found != layout.FORMAT:
         raise StoreError(f"{path} is a zarr group, but no trajectory store of qsft_robot")
@@ -102,7 +102,7 @@ def read_header(path: Path, copy: bool = False) -> StoreHeader:
     try:
         observations = {key: ArraySpec.from_json(each) for key, each in attributes["observations"].items()}
         spec = StoreSpec(observations, int(attributes["action_dimension"]))
-        stored = attributes.get("chunk_rows", layout.chunk_rows(spec))
+        stored = attributes.get("chunk_rows", layout.chunk_rows(spec))  # absent in the first stores of this schema
         rows = {name: int(stored[name]) for name in layout.array_names(spec)}
         return StoreHeader(str(attributes["task"]), dict(attributes["attributes"]), spec, rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
