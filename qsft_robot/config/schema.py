@@ -121,12 +121,12 @@ class TrainingConfig:
     """The training loop."""
 
     behaviour_steps: int = setting(
-        8000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0
+        4000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0
     )
     steps: int = setting(8000, "steps of the algorithm after the behaviour policy", minimum=0)
     batch_size: int = setting(128, "transitions per step", minimum=1)
-    segment_length: int = setting(8, "consecutive transitions per sampled segment", minimum=1)
-    learning_rate: float = setting(3e-4, "peak learning rate", above=0, maximum=1)
+    segment_length: int = setting(4, "consecutive transitions per sampled segment", minimum=1)
+    learning_rate: float = setting(1e-3, "peak learning rate", above=0, maximum=1)
     weight_decay: float = setting(1e-4, "decoupled weight decay", minimum=0)
     warmup_steps: int = setting(200, "steps of linear warm-up", minimum=0)
     gradient_clip: float = setting(1.0, "largest norm of the gradient", above=0)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+
+
+ATTENTION_GAIN = 8.0
+"""Factor on TokenLearner's last weights at the start. With 1 every token begins as the mean of the picture, which hardly
+differs between pictures: beside a state vector that explains most of the actions, cloning then never learned to look
+(after 600 steps, correlation of the first action with the logged one: 0.0 with a gain of 1, over 0.8 with 8)."""
 
 
 class ImageEncoder(nn.Module):
@@ -35,6 +43,8 @@ class ImageEncoder(nn.Module):
         self.position = nn.Parameter(0.1 * torch.randn(height * width_cells, previous))
         self.norm = nn.LayerNorm(previous)
         self.attention = nn.Sequential(nn.Linear(previous, 64), nn.ReLU(), nn.Linear(64, tokens))
+        with torch.no_grad():
+            cast(nn.Linear, self.attention[-1]).weight.mul_(ATTENTION_GAIN)
         self.output = nn.Linear(previous, width)
 
     def forward(self, images: Tensor) -> Tensor:
