@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -53,7 +53,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         ConfigurationError: a number is out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  (Gymnasium's name and type)
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if description.camera is not None:
             shape = (description.camera.height, description.camera.width, 3)
             spaces[description.camera.key] = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space: gymnasium.spaces.Dict = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
         self._steps = 0
         self._running = False
         self._gripper_target = self._actions.gripper_open

@@ -382,8 +382,9 @@ class SafetyFilter:
         """Leave a hold: motion starts again, slowly, from where the arm is measured."""
         assert self._measured is not None  # a hold is left only with a fresh joint state
         for start in (self._clip_to_arm(self._measured), self._position):
-            near = start is not None and bool((np.abs(start - self._measured) <= self._margin).all())
-            if near and self._inside(start):
+            if start is None or (np.abs(start - self._measured) > self._margin).any():
+                continue
+            if self._inside(start):
                 self._holding, self._hold_position = (), None
                 self._start_from(start, now)
                 return True
