@@ -153,7 +153,11 @@ def trial(victim: str, watcher: Watcher, chance: random.Random) -> float:
     """Kill one process in mid-motion; returns the seconds until the arm was held."""
     with tempfile.TemporaryDirectory() as name, deployment(Path(name)) as processes:
         watcher.moved_at.clear()
-        watcher.wait_for_motion(90.0)
+        try:
+            watcher.wait_for_motion(90.0)
+        except RuntimeError as error:
+            errors = {role: (Path(name) / f"{role}.err").read_text()[-600:] for role in ("camera", "driver")}
+            raise RuntimeError(f"{error}: {errors}") from error
         time.sleep(chance.uniform(0.0, 0.5))
         killed = time.monotonic()
         os.kill(processes[victim].pid, signal.SIGKILL)
