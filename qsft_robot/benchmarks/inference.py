@@ -51,7 +51,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
 def _measure(config: BenchmarkConfig, history: int, decisions: int) -> dict[str, Any]:
     policy = _policy(config, history)
     generator = np.random.default_rng(config.seed)
-    observations = [
+    observations: list[dict[str, np.ndarray]] = [
         {
             "image": generator.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8),
             "state": generator.normal(size=STATE_WIDTH).astype(np.float32),

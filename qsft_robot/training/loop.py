@@ -135,7 +135,7 @@ class TrainingLoop:
         if not torch.isfinite(norm) or not torch.isfinite(terms["loss"]):
             raise TrainingError(
                 f"{self.stage.name}: the loss or its gradient is not finite at step {self.step} "
-                f"(loss {float(terms['loss']):.4g}, gradient norm {float(norm):.4g}). Check the data with "
+                f"(loss {float(terms['loss'].detach()):.4g}, gradient norm {float(norm):.4g}). Check the data with "
                 f"`python -m qsft_robot.dataset validate`, or lower training.learning_rate (now "
                 f"{self.settings.learning_rate:g}); the state before is in {self.states}"
             )
