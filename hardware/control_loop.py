@@ -134,7 +134,8 @@ class ControlLoop:
             assert start is not None
             if self.arm.safety.hold_reasons:
                 self._interpolator.clear()
-            self._interpolator.aim(target, now, self.blend, start)
+            inside = np.clip(start, self.arm.safety.lower, self.arm.safety.upper)
+            self._interpolator.aim(target, now, self.blend, inside)
             self._stamp = stamp
             return ()
 
