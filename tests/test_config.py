@@ -158,7 +158,10 @@ def test_options_can_differ_in_evaluation() -> None:
         (["training.steps=true"], "training.steps = True: expected an integer"),
         (["training.compile=maybe"], "training.compile = 'maybe': expected true or false"),
         (["training.precision=fp16"], "training.precision = 'fp16': unknown value; "),
-        (["training.batch_size=100"], "training: batch_size=100 must be a multiple of segment_length"),
+        (
+            ["training.batch_size=100", "training.segment_length=8"],
+            "training: batch_size=100 must be a multiple of segment_length",
+        ),
         (["training=3"], "training = 3: expected a section"),
         (
             ["sim.options.cameras=[front,frnt]"],
