@@ -223,6 +223,7 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         started = perf_counter()
         self._command(np.clip(values, -1.0, 1.0).tolist())
         self.seconds["inverse_kinematics"] += perf_counter() - started
+        self._forget_near_misses()
         self._advance(PHYSICS_STEPS)
         self._steps += 1
         terminated = self._succeeded()
@@ -281,6 +282,16 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         # put that back, and it shifts later contacts in the last bits. Setting a filter (to what it is) drops them.
         for body, link in self._moving_parts:
             pybullet.setCollisionFilterGroupMask(body, link, 1, -1, physicsClientId=self._client)
+
+    def _forget_near_misses(self) -> None:
+        """While the arm touches nothing, drop the pairs of bodies it came near.
+
+        How long the search for pairs that came apart keeps one depends on the process's past, and what is kept
+        shifts the next contact in the last bits.
+        """
+        if not pybullet.getContactPoints(bodyA=self.arm.body, physicsClientId=self._client):
+            for link in COLLIDING_LINKS:
+                pybullet.setCollisionFilterGroupMask(self.arm.body, link, 1, -1, physicsClientId=self._client)
 
     def _command(self, action: list[float]) -> None:
         """Turn an action into motor targets."""
