@@ -28,11 +28,11 @@ class StepResult:
     success: bool
 
 
-def make_environment(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env:
-    """Make a registered environment of this project, without Gymnasium's wrappers around its own checks."""
-    import qsft_robot.sim  # noqa: F401  (registers the ids)
+def make_environment(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Make a registered environment of this project with these constructor keywords."""
+    from qsft_robot import sim
 
-    return gymnasium.make(env_id, disable_env_checker=True, **options)
+    return sim.make(env_id, **options)
 
 
 def _answer(environment: gymnasium.Env, request: tuple[str, Any]) -> StepResult:
