@@ -98,16 +98,21 @@ class Inspection:
             StoreError: there is no store, it has a newer schema, or nothing tells what it holds.
         """
         self._path = path
-        self.report = Report(path)
-        self._scratch = tempfile.TemporaryDirectory(prefix="qsft_robot-inspection-")
-        try:
-            self.header = self._read_header()
-            self.records, self._payloads = self._read_journal()
-            self._arrays = {name: self._open(name) for name in layout.array_names(self.header.spec)}
-            self._complete_records()
-        except BaseException:
+        for _ in range(journal.READING_ATTEMPTS):
+            before = journal.state(path / "journal")
+            self.report = Report(path)
+            self._scratch = tempfile.TemporaryDirectory(prefix="qsft_robot-inspection-")
+            try:
+                self.header = self._read_header()
+                self.records, self._payloads = self._read_journal()
+                self._arrays = {name: self._open(name) for name in layout.array_names(self.header.spec)}
+                self._complete_records()
+            except BaseException:
+                self._scratch.cleanup()
+                raise
+            if journal.state(path / "journal") == before:
+                break  # otherwise a writer was at work meanwhile: look again
             self._scratch.cleanup()
-            raise
 
     def __enter__(self) -> Inspection:
         return self
@@ -148,9 +153,9 @@ class Inspection:
 
     def _read_journal(self) -> tuple[dict[int, EpisodeRecord], dict[int, bytes]]:
         """Return the metadata of all episodes in the journal, and the arrays of those still pending."""
-        folder = self._path / "journal"
-        lines, torn_line, broken_lines = journal.read_lines(folder / journal.EPISODES_FILE)
-        pending, torn_record, broken_records = journal.read_pending(folder / journal.PENDING_FILE)
+        content = journal.read(self._path / "journal")
+        lines, torn_line, broken_lines = content.lines, content.torn_line, content.broken_lines
+        pending, torn_record, broken_records = content.pending, content.torn_record, content.broken_records
         records = {record.index: record for record in lines}
         self._lines = len(lines) + len([each for each in broken_lines if each.index >= 0])
         for broken in broken_lines:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from qsft_robot.datasets.layout import StoreSpec
 EPISODES_FILE = "episodes.jsonl"
 PENDING_FILE = "pending.bin"
 LOCK_FILE = "lock"
+
+READING_ATTEMPTS = 200
+"""How often a reader looks again at a journal that changes while it is read."""
 
 _MAGIC = b"QSEP"
 _HEADER = struct.Struct("<4sIQII")  # magic, metadata bytes, payload bytes, crc of both, crc of the header before it
@@ -211,6 +215,42 @@ def _parse_line(line: bytes) -> EpisodeRecord | None:
         return EpisodeRecord(**json.loads(text))
     except (ValueError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the two files of a journal hold; see `read_lines` and `read_pending`."""
+
+    lines: list[EpisodeRecord]
+    torn_line: Torn | None
+    broken_lines: list[Broken]
+    pending: list[tuple[EpisodeRecord, bytes]]
+    torn_record: Torn | None
+    broken_records: list[Broken]
+
+
+def read(folder: Path) -> Content:
+    """Read the journal in `folder` as it is at one moment, though another process may be writing to it."""
+    for _ in range(READING_ATTEMPTS):
+        before = state(folder)
+        content = Content(*read_lines(folder / EPISODES_FILE), *read_pending(folder / PENDING_FILE))
+        if state(folder) == before:
+            break
+        time.sleep(0.01)
+    return content
+
+
+def state(folder: Path) -> list[tuple[int, int] | None]:
+    """Return what changes when the journal in `folder` is written: size and time of its files."""
+    found: list[tuple[int, int] | None] = []
+    for name in (EPISODES_FILE, PENDING_FILE):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_size, status.st_mtime_ns))
+    return found
 
 
 def append_durably(descriptor: int, content: bytes, offset: int) -> None:

@@ -115,27 +115,21 @@ def read_journal(path: Path) -> JournalState:
     Raises:
         StoreError: a line or a record is damaged (a torn one at the end is no damage).
     """
-    folder = path / "journal"
-    lines_file = folder / journal.EPISODES_FILE
-    while True:
-        folded, torn_line, broken_lines = journal.read_lines(lines_file)
-        pending, torn_record, broken_records = journal.read_pending(folder / journal.PENDING_FILE)
-        again, _, _ = journal.read_lines(lines_file)
-        if len(again) == len(folded):
-            break  # otherwise a writer folded in between: look again
-    for broken in (*broken_lines, *broken_records):
+    content = journal.read(path / "journal")
+    folded = content.lines
+    for broken in (*content.broken_lines, *content.broken_records):
         raise damaged(path, f"journal: {broken.message}")
     start = 0
     for record in folded:
         if record.start != start:
             raise damaged(path, f"journal: episode {record.index} starts at row {record.start}, expected {start}")
         start = record.end
-    pending = [each for each in pending if each[0].index >= len(folded)]
+    pending = [each for each in content.pending if each[0].index >= len(folded)]
     for number, (record, _) in enumerate(pending, start=len(folded)):
         if record.index != number or record.start != start:
             raise damaged(path, f"journal: expected episode {number} among the pending ones, found {record.index}")
         start = record.end
-    return JournalState(folded, pending, torn_line, torn_record)
+    return JournalState(folded, pending, content.torn_line, content.torn_record)
 
 
 def open_array(path: Path, name: str, mode: str = "r") -> zarr.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import qsft_robot
 from qsft_robot.datasets import writer
 from qsft_robot.datasets.journal import PENDING_FILE
+from qsft_robot.datasets.maintenance import validate
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import DataError, StoreError
 
@@ -257,3 +259,39 @@ def test_full_disk_while_folding(tmp_path, make_store, make_episode, assert_same
     TrajectoryStore.open(path, "r+").close()
     assert (path / "journal" / PENDING_FILE).stat().st_size == 0
     assert_same(TrajectoryStore.open(path).episode(1), make_episode(1, 3))
+
+
+def test_reading_while_another_process_writes(tmp_path, observation_space, make_episode, assert_same, monkeypatch):
+    """Readers always see a number of whole episodes, however often the writer folds."""
+    monkeypatch.setattr(writer, "PENDING_BYTES", 2000)
+    path = tmp_path / "store.zarr"
+    store = TrajectoryStore.create(path, observation_space=observation_space, action_dimension=3, task="toy")
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    failures = context.Queue()
+    with store:
+        process = context.Process(target=read_again_and_again, args=(path, stop, failures))
+        process.start()
+        for number in range(60):
+            store.append(make_episode(number, 1 + number % 5))
+        stop.set()
+        process.join(60)
+    assert process.exitcode == 0, failures.get(timeout=5)
+
+
+def read_again_and_again(path: Path, stop, failures) -> None:
+    """Open, read and validate the store until told to stop."""
+    try:
+        reads = 0
+        while not stop.is_set() or reads < 2:
+            reads += 1
+            store = TrajectoryStore.open(path)
+            if len(store):
+                last = store.episode(len(store) - 1)
+                if last.seed != 1000 + len(store) - 1:
+                    raise AssertionError(last.seed)
+            if reads % 5 == 0 and not (report := validate(path)).sound:
+                raise AssertionError(report.problems)
+    except BaseException as error:
+        failures.put(repr(error))
+        raise SystemExit(1) from error
