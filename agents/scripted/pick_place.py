@@ -35,7 +35,7 @@ class PickPlaceImperfections:
     action_noise: float = 0.1
     grasp_noise: float = 0.015
     grasp_height_noise: float = 0.006
-    release_noise: float = 0.045
+    release_noise: float = 0.04
     early_release: float = 0.08
     late_release: float = 0.08
     dropped_phase: float = 0.06
