@@ -91,14 +91,15 @@ class ModelConfig:
 @kind(ModelConfig, "robotics_transformer")
 @settings
 class RoboticsTransformerConfig(ModelConfig):
-    """Images to tokens (convolution, TokenLearner), then a causal transformer over all tokens."""
+    """Images to tokens by convolutions and a dense layer or TokenLearner, then a causal transformer over all tokens."""
 
-    channels: list[int] = setting(
-        [32, 64, 64], "channels of the convolutions; all but the last halve the picture", minimum=1
+    image_encoder: Literal["dense", "token_learner"] = setting(
+        "dense", "what makes tokens of the convolutions' map: one dense layer, or RT-1's TokenLearner"
     )
-    image_tokens: int = setting(8, "tokens that TokenLearner makes of each image", minimum=1)
+    channels: list[int] = setting([32, 64, 64], "channels of the convolutions", minimum=1)
+    image_tokens: int = setting(4, "tokens made of each image", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
-    layers: int = setting(3, "layers of the transformer", minimum=1)
+    layers: int = setting(2, "layers of the transformer", minimum=1)
     heads: int = setting(4, "attention heads", minimum=1)
     feed_forward: int = setting(2, "width of the feed-forward part, in multiples of width", minimum=1)
 
@@ -135,7 +136,7 @@ class TrainingConfig:
     patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto takes bfloat16 where it is faster")
     compile: bool = setting(False, "compile the model with torch.compile")
-    image_shift: int = setting(2, "random shift of images, pixels; 0 for none", minimum=0)
+    image_shift: int = setting(0, "random shift of images, pixels; 0 for none", minimum=0)
     log_period: int = setting(50, "steps between two lines of metrics", minimum=1)
     checkpoint_period: int = setting(500, "steps between two checkpoints", minimum=1)
     memory_budget_gigabytes: float = setting(4.0, "memory that the sampler may fill with data, GB", above=0)
@@ -161,3 +162,4 @@ class EvaluationConfig:
         0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146
     )
     videos: int = setting(4, "episodes to record as video", minimum=0)
+    compare: bool = setting(True, "after training, also play the scripted agent and the behaviour clone")

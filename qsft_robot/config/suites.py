@@ -44,6 +44,16 @@ class TrainingSuiteConfig(SuiteConfig):
 class RobotSuiteConfig(SuiteConfig):
     """All algorithms trained and evaluated on equal terms."""
 
+    methods: list[str] = setting(
+        ["bc", "filtered_bc", "return_conditioned", "cql", "ilql", "q_transformer", "qsft"],
+        "what is compared: an algorithm each, with words of its own after it, as 'qsft algorithm.beta=5'",
+    )
+    repeated: list[str] = setting(["bc", "q_transformer", "qsft"], "methods that are trained with every seed")
+    seeds: int = setting(3, "training seeds of the repeated methods", minimum=1)
+    sizes: list[int] = setting([], "numbers of episodes to collect, for sample efficiency", minimum=2)
+    reference: str = setting("qsft", "the method that the others are paired with")
+    keep_checkpoints: bool = setting(False, "keep the networks of each cell")
+
 
 @kind(SuiteConfig, "control")
 @settings

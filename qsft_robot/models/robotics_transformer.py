@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsft_robot.models.image_encoder import ImageEncoder
+from qsft_robot.models.image_encoder import IMAGE_ENCODERS
 from qsft_robot.models.transformer import KeyValueCache, Transformer
 
 STATE_SCALE_FLOOR = 1e-3
@@ -30,6 +30,7 @@ class TransformerShape:
         dimensions: action dimensions D.
         outputs: logits per action token (the bins, and one more where an algorithm needs a dummy action).
         bins: tokens per action dimension.
+        image_encoder: `dense` or `token_learner` (models/image_encoder.py).
         history: frames of observation the model sees.
     """
 
@@ -39,10 +40,11 @@ class TransformerShape:
     bins: int
     outputs: int
     width: int = 128
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
     feed_forward_factor: int = 2
-    image_tokens: int = 8
+    image_encoder: str = "dense"
+    image_tokens: int = 4
     channels: tuple[int, ...] = (32, 64, 64)
     history: int = 1
 
@@ -70,7 +72,7 @@ class RoboticsTransformer(nn.Module):
         self.shape = shape
         self.image_encoders = nn.ModuleDict(
             {
-                key: ImageEncoder(size, shape.channels, shape.image_tokens, shape.width)
+                key: IMAGE_ENCODERS[shape.image_encoder](size, shape.channels, shape.image_tokens, shape.width)
                 for key, size in shape.images.items()
             }
         )

@@ -131,6 +131,7 @@ def shape_of_model(model: ModelConfig) -> dict[str, Any]:
         "layers": model.layers,
         "heads": model.heads,
         "feed_forward_factor": model.feed_forward,
+        "image_encoder": model.image_encoder,
         "image_tokens": model.image_tokens,
         "channels": tuple(model.channels),
         "history": model.history,

@@ -229,14 +229,17 @@ class Experiment:
     def _evaluate(self) -> dict[str, Any]:
         """Play the scripted policy, the behaviour clone (the better of greedy and sampled) and the algorithm's."""
         sim, settings = self.config.sim, self.config.evaluation
-        scripted_task = Task(sim.env_id, collection_options(sim))
-        outcomes = evaluate_scripted(scripted_task, sim.imperfections, evaluation_seeds(settings), settings.workers)
-        results = {"scripted": record_summary(self.folder, "scripted", outcomes)}
         task = Task(sim.env_id, evaluation_options(sim))
-        if (self.folder / "behaviour").exists():
+        results = {}
+        if settings.compare:
+            scripted_task = Task(sim.env_id, collection_options(sim))
+            outcomes = evaluate_scripted(scripted_task, sim.imperfections, evaluation_seeds(settings), settings.workers)
+            results["scripted"] = record_summary(self.folder, "scripted", outcomes)
+        cloning = self.config.algorithm.kind == "bc"
+        if cloning or (settings.compare and (self.folder / "behaviour").exists()):
             clone = self.folder / "behaviour"
             results["behaviour_clone"] = play_checkpoint(clone, DECODINGS, task, settings, self.folder)
-        if self.config.algorithm.kind != "bc":
+        if not cloning:
             results[self.config.algorithm.name] = play_checkpoint(
                 self.folder / "policy", decodings_of(settings), task, settings, self.folder
             )

@@ -6,7 +6,7 @@ import torch
 from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
 
 
-def make_network(history: int = 2, outputs: int = 11) -> RoboticsTransformer:
+def make_network(history: int = 2, outputs: int = 11, image_encoder: str = "dense") -> RoboticsTransformer:
     torch.manual_seed(0)
     shape = TransformerShape(
         images={"image": (24, 24), "image_wrist": (16, 16)},
@@ -17,6 +17,7 @@ def make_network(history: int = 2, outputs: int = 11) -> RoboticsTransformer:
         width=32,
         layers=2,
         heads=2,
+        image_encoder=image_encoder,
         image_tokens=3,
         channels=(8, 16),
         history=history,
@@ -35,9 +36,10 @@ def make_observation(history: int, count: int = 3) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.parametrize("image_encoder", ["dense", "token_learner"])
 @pytest.mark.parametrize("history", [1, 3])
-def test_decoding_with_the_cache_gives_the_logits_of_the_full_pass(history: int) -> None:
-    network, observation = make_network(history), make_observation(history)
+def test_decoding_with_the_cache_gives_the_logits_of_the_full_pass(history: int, image_encoder: str) -> None:
+    network, observation = make_network(history, image_encoder=image_encoder), make_observation(history)
     tokens = torch.randint(0, 11, (3, 4), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         context = network.encode(observation)

@@ -1,0 +1,193 @@
+"""All algorithms on equal terms: `python -m qsft_robot.benchmark suite=robot sim=pick_place run=results/robot`.
+
+A cell is one method, one dataset size and one training seed: an `Experiment` with the same network, batches, steps and
+evaluation episodes as every other cell, played greedily and by sampling, of which the better counts. A finished cell
+leaves `cells/<name>/cell.json` and is not made again, so a stopped benchmark goes on where it was. Every result
+file is written anew after each cell: `<sim>.json`, `<sim>.md` (the table) and `<sim>.png`.
+
+A method is written as on the command line: `qsft`, or `qsft algorithm.beta=5 tokenization.bins=256`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
+from qsft_robot.benchmarks.surroundings import surroundings
+from qsft_robot.config import TrainConfig, from_dict, load, to_dict
+from qsft_robot.config.commands import BenchmarkConfig
+from qsft_robot.config.suites import RobotSuiteConfig
+from qsft_robot.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+SHARED_SECTIONS = ("sim", "model", "tokenization", "training", "evaluation")
+"""What a method takes from the benchmark's own configuration, before its own words."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: `size` is the number of collected episodes, or None for a dataset of the user's."""
+
+    method: str
+    seed: int
+    size: int | None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", self.method)
+        return f"{words}_seed{self.seed}" + ("" if self.size is None else f"_{self.size}")
+
+
+def run(config: BenchmarkConfig) -> dict[str, Any]:
+    """Make every cell that is missing; return the result that also lies in `<run>/<sim>.json`."""
+    suite = config.suite
+    if not isinstance(suite, RobotSuiteConfig):
+        raise ConfigurationError(f"suite={suite.name} is not a suite of this module")
+    folder = Path(config.run or Path("results") / suite.name)
+    cells = list(cells_of(config, suite))
+    experiments = {cell: experiment_of(config, cell, folder) for cell in cells}
+    done: list[dict[str, Any]] = []
+    result: dict[str, Any] = {}
+    for index, (cell, experiment) in enumerate(experiments.items()):
+        logger.info("cell %d of %d: %s", index + 1, len(cells), cell.name)
+        done.append(_make(cell, experiment, folder, config.seed, suite.keep_checkpoints))
+        result = _write(folder, config, suite, done, len(cells))
+    return result
+
+
+def cells_of(config: BenchmarkConfig, suite: RobotSuiteConfig) -> Iterator[Cell]:
+    """The cells, seed by seed, so that a benchmark that is stopped early has compared every method once."""
+    if config.dataset is not None and suite.sizes:
+        raise ConfigurationError("suite.sizes says how many episodes to collect; it does not go with dataset=")
+    unknown = [name for name in suite.repeated if name not in suite.methods]
+    if unknown:
+        raise ConfigurationError(f"suite.repeated names '{unknown[0]}', which is not in suite.methods={suite.methods}")
+    sizes: Sequence[int | None] = [None] if config.dataset is not None else suite.sizes or [None]
+    for seed in range(suite.seeds):
+        for size in sizes:
+            for method in suite.methods:
+                if seed == 0 or method in suite.repeated:
+                    yield Cell(method, seed, size)
+
+
+def experiment_of(config: BenchmarkConfig, cell: Cell, folder: Path) -> TrainConfig:
+    """The configuration of a cell's training run, in a folder of its own below `folder`.
+
+    Raises:
+        ConfigurationError: the method's words do not make one.
+    """
+    algorithm, *words = cell.method.split()
+    choices = [f"sim={config.sim.name}", f"model={config.model.name}", f"preset={config.preset}"]
+    try:
+        # The same words twice: once to compose, once over what the benchmark's own configuration says.
+        plain = to_dict(load(TrainConfig, [*choices, f"algorithm={algorithm}"]))
+        worded = to_dict(load(TrainConfig, [*choices, f"algorithm={algorithm}", *words]))
+        plain.update({name: to_dict(getattr(config, name)) for name in SHARED_SECTIONS})
+        for word in words:
+            _copy(word.partition("=")[0], worded, plain)
+        plain["evaluation"].update(decoding="both", compare=False)
+        run_folder = folder / "cells" / config.sim.name / cell.name
+        plain.update(seed=cell.seed, dataset=config.dataset, workers=config.workers, run=str(run_folder))
+        if cell.size is not None:
+            plain["episodes"] = cell.size
+        if config.dataset is None:
+            # One dataset for all methods and training seeds.
+            plain["dataset"] = str(folder / "data" / f"{config.sim.name}-{plain['episodes']}-{config.seed}.zarr")
+        return from_dict(TrainConfig, plain)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"suite.methods: '{cell.method}': {error}") from None
+
+
+def _copy(key: str, source: Mapping[str, Any], destination: dict[str, Any]) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        source, destination = source[name], destination[name]
+    destination[last] = source[last]
+
+
+def _make(
+    cell: Cell, experiment: TrainConfig, folder: Path, collection_seed: int, keep_checkpoints: bool
+) -> dict[str, Any]:
+    from qsft_robot.collect import collect_as_configured
+    from qsft_robot.training.experiment import Experiment
+
+    run_folder = Path(str(experiment.run))
+    path = run_folder / "cell.json"
+    if path.exists():
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record
+    if isinstance(experiment.dataset, str) and experiment.dataset.startswith(str(folder / "data")):
+        collect_as_configured(from_dict(TrainConfig, {**to_dict(experiment), "seed": collection_seed}))
+    resumed = (run_folder / "config.yaml").exists()
+    clone = _behaviour_folder(experiment, folder)
+    if clone.exists() and not resumed:
+        shutil.copytree(clone, run_folder / "behaviour")
+    result = Experiment(from_dict(TrainConfig, {**to_dict(experiment), "resume": resumed})).run()
+    if (run_folder / "behaviour").exists() and not clone.exists():
+        shutil.copytree(run_folder / "behaviour", clone)
+    # Behaviour cloning is played under the name that the clone has in every run with a pi_phi.
+    own = result["evaluation"].get(experiment.algorithm.name, result["evaluation"].get("behaviour_clone"))
+    outcomes = json.loads(Path(own["outcomes"]).read_text(encoding="utf-8"))["outcomes"]
+    record = {
+        "method": cell.method,
+        "training_seed": cell.seed,
+        "size": cell.size,
+        "dataset": result["dataset"],
+        "success_rate": own["success_rate"],
+        "success_interval": own["success_interval"],
+        "decoding": own["decoding"],
+        "by_decoding": own["by_decoding"],
+        "successes": [int(outcome["success"]) for outcome in outcomes],
+        "evaluation_seeds": [outcome["seed"] for outcome in outcomes],
+        "seconds": result["seconds"],
+    }
+    path.write_text(json.dumps(record), encoding="utf-8")
+    if not keep_checkpoints:
+        for part in ("training", "behaviour", "policy"):
+            shutil.rmtree(run_folder / part, ignore_errors=True)
+    return record
+
+
+def _behaviour_folder(experiment: TrainConfig, folder: Path) -> Path:
+    """Where the pi_phi lies that every cell with these settings would train, bit for bit: it is trained once."""
+    ignored = ("algorithm", "evaluation", "run", "resume", "workers")
+    described = {key: value for key, value in to_dict(experiment).items() if key not in ignored}
+    del described["training"]["steps"]
+    described["discount"] = experiment.algorithm.discount
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / "cells" / experiment.sim.name / "behaviour" / digest
+
+
+def _write(
+    folder: Path, config: BenchmarkConfig, suite: RobotSuiteConfig, done: list[dict[str, Any]], planned: int
+) -> dict[str, Any]:
+    rows = tabulate(done, suite.reference)
+    data = done[0]["dataset"]
+    result = {
+        **surroundings(),
+        "sim": config.sim.name,
+        "configuration": to_dict(config),
+        "cells_finished": len(done),
+        "cells_planned": planned,
+        "dataset": data,
+        "rows": rows,
+        "cells": done,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    name = folder / config.sim.name
+    name.with_suffix(".json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    name.with_suffix(".md").write_text(table(config.sim.name, rows, data), encoding="utf-8")
+    draw(rows, data, name.with_suffix(".png"))
+    return {key: value for key, value in result.items() if key not in ("cells", "configuration")} | {
+        "results": [str(name.with_suffix(suffix)) for suffix in (".json", ".md", ".png")]
+    }

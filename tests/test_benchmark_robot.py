@@ -1,0 +1,94 @@
+"""The robot benchmark: which cells it makes, what each is trained with, and what the table says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qsft_robot.benchmarks.robot import Cell, cells_of, experiment_of, run
+from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
+from qsft_robot.config import load
+from qsft_robot.config.commands import BenchmarkConfig
+from qsft_robot.config.suites import RobotSuiteConfig
+from qsft_robot.errors import ConfigurationError
+
+
+def configured(*words: str) -> tuple[BenchmarkConfig, RobotSuiteConfig]:
+    config = load(BenchmarkConfig, ["suite=robot", *words])
+    assert isinstance(config.suite, RobotSuiteConfig)
+    return config, config.suite
+
+
+def test_every_method_is_met_once_before_any_is_repeated() -> None:
+    config, suite = configured('suite.methods=["bc","cql","qsft"]', 'suite.repeated=["qsft"]', "suite.seeds=3")
+    assert [(cell.method, cell.seed) for cell in cells_of(config, suite)] == [
+        ("bc", 0), ("cql", 0), ("qsft", 0), ("qsft", 1), ("qsft", 2),
+    ]  # fmt: skip
+
+
+def test_a_cell_takes_the_shared_settings_and_then_its_own_words(tmp_path: Path) -> None:
+    config, _ = configured("training.steps=77", "tokenization.bins=32", "sim.options.observation=state")
+    plain = experiment_of(config, Cell("bc", 0, 50), tmp_path)
+    changed = experiment_of(config, Cell("qsft algorithm.beta=5 tokenization.bins=16", 2, 50), tmp_path)
+    for cell in (plain, changed):
+        assert cell.training.steps == 77
+        assert cell.sim.options.observation == "state"  # type: ignore[attr-defined]
+        assert cell.evaluation.decoding == "both"
+    assert plain.tokenization.bins == 32 and changed.tokenization.bins == 16
+    assert changed.algorithm.beta == 5  # type: ignore[attr-defined]
+    assert plain.dataset == changed.dataset
+    assert plain.run != changed.run
+
+
+@pytest.mark.parametrize("method", ["qsfft", "qsft algorithm.betta=5", "bc algorithm.beta=5", "qsft nonsense"])
+def test_a_method_that_makes_no_sense_is_named_before_anything_runs(method: str, tmp_path: Path) -> None:
+    config, _ = configured()
+    with pytest.raises(ConfigurationError, match=method.split()[0]):
+        experiment_of(config, Cell(method, 0, None), tmp_path)
+
+
+def made_up(method: str, seed: int, successes: list[int]) -> dict[str, Any]:
+    return {
+        "method": method, "size": None, "training_seed": seed, "successes": successes, "decoding": "greedy",
+        "evaluation_seeds": list(range(len(successes))), "seconds": {"total": 60.0},
+    }  # fmt: skip
+
+
+def test_rows_pool_the_seeds_and_pair_the_episodes(tmp_path: Path) -> None:
+    cells = [made_up("qsft", 0, [1, 1, 1, 0]), made_up("qsft", 1, [1, 1, 0, 1]), made_up("bc", 0, [0, 1, 0, 0])]
+    rows = {row["method"]: row for row in tabulate(cells, "qsft")}
+    assert rows["qsft"]["success_rate"] == 0.75 and rows["qsft"]["episodes"] == 8
+    assert rows["qsft"]["by_training_seed"] == [0.75, 0.75]
+    assert rows["qsft"]["difference"] is None
+    mean, low, high = rows["bc"]["difference"]
+    pairs = np.array([1, 1, 0.5, 0.5]) - np.array([0, 1, 0, 0])
+    assert mean == pytest.approx(pairs.mean()) and low < mean < high
+    data = {"success_rate": 0.4, "success_interval": (0.3, 0.5)}
+    text = table("pick_place", list(rows.values()), data)
+    assert "| bc |" in text and "+0.500" in text
+    draw(list(rows.values()), data, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 1000
+
+
+def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
+    words = [
+        "preset=smoke", "sim.options.observation=state", "training.steps=2", "training.behaviour_steps=2",
+        "evaluation.episodes=2", "evaluation.environments=2", "evaluation.videos=0", "evaluation.workers=0",
+        "suite.sizes=[6]", "suite.seeds=1", 'suite.methods=["bc","qsft"]', "suite.repeated=[]", "workers=1",
+        "model.width=16", f"run={tmp_path / 'results'}",
+    ]  # fmt: skip
+    config, _ = configured(*words)
+    first = run(config)
+    cells = sorted((tmp_path / "results" / "cells").rglob("cell.json"))
+    times = [cell.stat().st_mtime_ns for cell in cells]
+    assert len(cells) == 2 and first["cells_finished"] == 2
+    assert [row["method"] for row in first["rows"]] == ["bc", "qsft"]
+    again = run(config)
+    assert [cell.stat().st_mtime_ns for cell in cells] == times
+    assert json.dumps(again["rows"]) == json.dumps(first["rows"])
+    written = json.loads((tmp_path / "results" / "pick_place.json").read_text())
+    assert len(written["cells"]) == 2 and written["commit"] is None or isinstance(written["commit"], str)
