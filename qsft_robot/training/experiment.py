@@ -1,4 +1,4 @@
-"""From a configuration to a policy that was measured: collect, train pi_phi, train the algorithm, play, report.
+"""From a configuration to a policy that was measured: collect, train pi_phi, train the algorithm, examine it, play.
 
 Each stage leaves what it made in the run folder; with `resume=true` a stage that is done is not done again, and one
 that was cut off goes on from its newest state.
@@ -9,7 +9,7 @@ that was cut off goes on from its newest state.
     <run>/policy/               the algorithm's policy
     <run>/evaluation/*.json     outcomes per episode and seed
     <run>/videos/               successes and failures
-    <run>/result.json           what the command prints
+    <run>/result.json           what the command prints, with the diagnostics and what they advise
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from qsft_robot.training.data import (
     open_data,
     set_state_statistics,
 )
+from qsft_robot.training.diagnostics import diagnose, log_advice, write_tensorboard
 from qsft_robot.training.loop import Stage, TrainingLoop
 from qsft_robot.training.metrics import duration
 from qsft_robot.training.policy_files import Policy, load_networks, load_policy, save_policy
@@ -61,6 +62,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MAY_DIFFER_ON_RESUME = ("run", "resume", "workers", "evaluation")
+TRAINING_BATCHES = 8
+"""Batches of training episodes that diagnostics compare the held-out ones with: a mean needs no more."""
 BFLOAT16_WIDTH = 512
 """From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
 
@@ -88,6 +91,7 @@ class Experiment:
         needed = self._make(data).needs_behaviour_policy or self.config.algorithm.kind == "bc"
         behaviour = self._timed("behaviour", lambda: self._behaviour(data)) if needed else None
         self._timed("train", lambda: self._policy(data, behaviour))
+        diagnostics = self._timed("diagnose", lambda: self._diagnose(data))
         result: dict[str, Any] = {
             "run": str(self.folder),
             "dataset": {
@@ -98,6 +102,7 @@ class Experiment:
             },
             **self._timed("evaluate", self._evaluate),
         }
+        result["diagnostics"] = diagnostics
         result["checkpoint"] = str(self.folder / "policy")
         result["seconds"] = {**{k: round(v, 1) for k, v in self.seconds.items()}, "total": round(self._elapsed(), 1)}
         (self.folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
@@ -226,6 +231,16 @@ class Experiment:
         task = {"sim": sim.name, "env_id": sim.env_id, "options": evaluation_options(sim)}
         return Policy(algorithm, data.tokenizer, task, to_dict(self.config))
 
+    def _diagnose(self, data: ExperimentData) -> dict[str, Any]:
+        """Examine the policy as it lies on disk, on held-out episodes."""
+        algorithm = load_policy(self.folder / "policy", self.accelerator.device).algorithm
+        algorithm.observe_returns(np.concatenate([store.episode_returns for store in data.stores]))
+        convert = BatchConverter(data.tokenizer, 0, self.accelerator.device)
+        training = held_out_batches(data.training, convert, TRAINING_BATCHES)
+        figures = diagnose(algorithm, held_out_batches(data.held_out, convert), training)
+        write_tensorboard(self.folder, figures, self.config.training.steps)
+        return figures
+
     def _evaluate(self) -> dict[str, Any]:
         """Play the scripted policy, the behaviour clone (the better of greedy and sampled) and the algorithm's."""
         sim, settings = self.config.sim, self.config.evaluation
@@ -249,3 +264,4 @@ class Experiment:
         logger.info("done in %s:", duration(self._elapsed()))
         for name, summary in result["evaluation"].items():
             log_summary(f"  {name}", summary)
+        log_advice(result["diagnostics"])

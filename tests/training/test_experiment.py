@@ -45,7 +45,10 @@ def test_a_run_leaves_everything_a_user_looks_for(configure: Configure, tmp_path
     for summary in result["evaluation"].values():
         low, high = summary["success_interval"]
         assert low <= summary["success_rate"] <= high and summary["episodes"] == 3
-    assert json.loads((folder / "result.json").read_text())["run"] == str(folder)
+    saved = json.loads((folder / "result.json").read_text())
+    assert saved["run"] == str(folder)
+    assert saved["diagnostics"]["transitions"] > 0 and saved["diagnostics"]["calibration_error"] >= 0
+    assert list((folder / "tensorboard" / "diagnostics").glob("events*"))
     assert {record["stage"] for record in read_metrics(folder)} == {"behaviour", "qsft"}
     assert all(np.isfinite(record["loss"]) for record in read_metrics(folder))
     assert list((folder / "tensorboard").rglob("events*"))
