@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
-from qsft_robot.benchmarks.surroundings import surroundings
 from qsft_robot.config import TrainConfig, from_dict, load, to_dict
 from qsft_robot.config.commands import BenchmarkConfig
 from qsft_robot.config.suites import RobotSuiteConfig
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.surroundings import surroundings
 
 logger = logging.getLogger(__name__)
 

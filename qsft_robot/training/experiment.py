@@ -43,6 +43,7 @@ from qsft_robot.errors import CheckpointError, ConfigurationError
 from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
 from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
 from qsft_robot.evaluation.statistics import wilson_interval
+from qsft_robot.surroundings import surroundings
 from qsft_robot.training.data import (
     ExperimentData,
     behaviour_logits,
@@ -93,6 +94,8 @@ class Experiment:
         self._timed("train", lambda: self._policy(data, behaviour))
         diagnostics = self._timed("diagnose", lambda: self._diagnose(data))
         result: dict[str, Any] = {
+            **surroundings(),
+            "seeds": {"run": self.config.seed, "evaluation": self.config.evaluation.seed},
             "run": str(self.folder),
             "dataset": {
                 "paths": [str(path) for path in dataset],
