@@ -1,7 +1,11 @@
-"""Videos of episodes, replayed from their seeds: outcomes follow from the seed, so a replay is the episode itself."""
+"""Videos of episodes, replayed from their seeds: outcomes follow from the seed, so a replay is the episode itself.
+
+Beside each video lies a JSON file of the same name with what the policy took its actions for: Q of every token.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +16,7 @@ import numpy as np
 
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
+from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.datasets.episode import Episode
 from qsft_robot.errors import QsftRobotError
 from qsft_robot.evaluation.evaluate import Outcome, Task
@@ -57,6 +62,25 @@ def label_frame(frame: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     return labelled
 
 
+def episode_trace(agent: Agent, episode: Episode, action_names: Sequence[str] | None = None) -> dict[str, Any]:
+    """What goes with an episode's video, JSON-ready.
+
+    Returns:
+        `rewards` (T,); `q_values` (T, D) of the tokens taken, in the units of the return, or None where the policy
+        has none; `action_names` (D,) or None; `frames_per_second`, with one frame per step.
+    """
+    values = agent.values(episode.observations, episode.actions) if isinstance(agent, TokenAgent) else None
+    return {
+        "policy": agent.name,
+        "seed": episode.seed,
+        "success": episode.success,
+        "frames_per_second": FRAMES_PER_SECOND,
+        "rewards": episode.rewards.tolist(),
+        "q_values": None if values is None else np.round(values, 5).tolist(),
+        "action_names": None if action_names is None else list(action_names),
+    }
+
+
 def record_outcomes(folder: Path, agent: Agent, task: Task, outcomes: Sequence[Outcome], count: int) -> list[str]:
     """Replay `count` episodes of `outcomes`, half of them failures where there are that many, and write them.
 
@@ -82,6 +106,8 @@ def record_outcomes(folder: Path, agent: Agent, task: Task, outcomes: Sequence[O
             ]
             path = folder / f"{agent.name}_{ending}_{outcome.seed}.mp4"
             paths.append(str(write_video(path, [*labelled, *labelled[-1:] * FRAMES_PER_SECOND])))
+            trace = episode_trace(agent, episode, getattr(env.unwrapped, "action_names", None))
+            path.with_suffix(".json").write_text(json.dumps(trace), encoding="utf-8")
     finally:
         env.close()
     return paths

@@ -91,6 +91,7 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         "render_modes": ["rgb_array", "human"] if display_available() else ["rgb_array"],
         "render_fps": int(CONTROL_RATE),
     }
+    action_names: ClassVar[tuple[str, ...]] = ("x", "y", "z", "turn x", "turn y", "turn z", "gripper")
     privileged_size: ClassVar[int] = 7
     fixed_cameras: ClassVar[dict[str, FixedCamera]] = FIXED_CAMERAS
 
