@@ -19,7 +19,7 @@ layout = {
     "hardware": "qsft_robot/hardware",
     "datasets": "qsft_robot/datasets",
 }
-data_endings = (".yaml", ".urdf", ".obj", ".mtl", ".stl")
+data_endings = (".yaml", ".urdf", ".obj", ".mtl", ".stl", ".html", ".css", ".js")
 
 
 def call(*words: str | Path, cwd: Path, path: list[Path] | None = None) -> str:

@@ -107,3 +107,19 @@ class BenchmarkConfig:
     tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
     training: TrainingConfig = section(TrainingConfig, "the training loop")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
+
+
+@settings
+class ReportConfig:
+    """python -m qsft_robot.report RUN: one HTML page about a run, or about several side by side."""
+
+    run: str | None = setting(None, "run folder")
+    runs: list[str] = setting([], "several run folders, to compare")
+    output: str | None = setting(None, "file to write; null: report.html in the run folder, or here for several")
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.run is None and not self.runs:
+            yield "say which run: `python -m qsft_robot.report runs/...`, or runs=[a,b] to compare several"
+        if self.run is not None and self.runs:
+            yield "give run= or runs=, not both"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -63,11 +64,13 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float | str]]:
-    """All records of a run in the order in which they were written."""
+    """All records of a run in the order in which they were written; a line that a killed process tore is left out."""
     path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
 
 
 class Progress:
