@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from qsft_robot.datasets.episode import TEXT
+
 Observation = Mapping[str, np.ndarray]
+
+
+def as_observation(value: Any) -> Observation:
+    """What an environment returned, as the mapping that agents and stores take: a bare text gets the key "text"."""
+    return {"text": np.array(value, dtype=TEXT)} if isinstance(value, str) else value
 
 
 class Agent(ABC):
@@ -22,4 +29,4 @@ class Agent(ABC):
 
     @abstractmethod
     def act(self, observation: Observation) -> Any:
-        """Return the action for `observation` (for an arm: (D,) float32 in [-1, 1])."""
+        """Return the action for `observation` (for an arm: (D,) float32 in [-1, 1]; for a text game: str)."""

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from qsft_robot.agents.base import Agent
-from qsft_robot.datasets.episode import Episode
+from qsft_robot.agents.base import Agent, Observation, as_observation
+from qsft_robot.datasets.episode import Episode, text_array
 
 
 def rollout(
@@ -22,30 +22,32 @@ def rollout(
 
     Args:
         agent: what acts.
-        env: a Gymnasium environment with Dict observations and `info["success"]`.
+        env: a Gymnasium environment with Dict or Text observations, Box or Text actions, and `info["success"]`.
         seed: determines the environment's and the agent's random choices.
         on_step: called after every step with (step index, action, info), for example to take video frames.
 
     Returns:
         The episode; it ends when the environment terminates or truncates.
     """
-    observation, info = env.reset(seed=seed)
+    received, info = env.reset(seed=seed)
+    observation = as_observation(received)
     agent.reset(seed)
-    observations: list[dict[str, np.ndarray]] = []
-    actions: list[np.ndarray] = []
+    observations: list[Observation] = []
+    actions: list[Any] = []
     rewards: list[float] = []
     terminated = truncated = False
     while not (terminated or truncated):
         action = agent.act(observation)
         observations.append(observation)
-        observation, reward, terminated, truncated, info = env.step(action)
-        actions.append(np.asarray(action, dtype=np.float32))
+        received, reward, terminated, truncated, info = env.step(action)
+        observation = as_observation(received)
+        actions.append(action if isinstance(action, str) else np.asarray(action, dtype=np.float32))
         rewards.append(float(reward))
         if on_step is not None:
             on_step(len(actions) - 1, action, info)
     return Episode(
         observations={key: np.stack([each[key] for each in observations]) for key in observation},
-        actions=np.stack(actions),
+        actions=text_array(actions) if isinstance(actions[0], str) else np.stack(actions),
         rewards=np.asarray(rewards, dtype=np.float32),
         final_observation=dict(observation),
         terminated=bool(terminated),

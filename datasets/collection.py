@@ -194,7 +194,7 @@ class _Workers:
         self._seed = seed
         self._processes: dict[Connection, Any] = {}
         self._playing: dict[Connection, int] = {}
-        self._spaces: tuple[Any, int] | None = None
+        self._spaces: tuple[Any, int | None] | None = None
         self._failure: QsftRobotError | None = None
         try:
             for number in range(count):
@@ -222,8 +222,8 @@ class _Workers:
         for process in self._processes.values():
             process.join()
 
-    def spaces(self) -> tuple[Any, int]:
-        """Wait for the first worker, and return its observation space and the dimension of its actions."""
+    def spaces(self) -> tuple[Any, int | None]:
+        """Wait for the first worker; return its observation space and the dimension of its actions (None: text)."""
         while self._spaces is None:
             list(self.finished())
         return self._spaces
@@ -293,10 +293,13 @@ def _work(make: Make, connection: Connection) -> None:
     """Play episodes as the parent asks, until it closes the connection or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends this process
     try:
+        from gymnasium.spaces import Text
+
         from qsft_robot.agents.rollout import rollout
 
         env, agent = make()
-        connection.send(("ready", (env.observation_space, int(env.action_space.shape[0]))))
+        dimension = None if isinstance(env.action_space, Text) else int(env.action_space.shape[0])
+        connection.send(("ready", (env.observation_space, dimension)))
         while True:
             _, seed = connection.recv()
             connection.send(("episode", rollout(agent, env, seed)))

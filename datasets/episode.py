@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from qsft_robot.errors import DataError
+
+TEXT: np.dtype[Any] = np.dtypes.StringDType()
+"""Dtype of arrays of text; each element is one `str` of any length."""
+
+
+def text_array(values: Sequence[str]) -> np.ndarray:
+    """Return texts as an array (n,) of dtype `TEXT`."""
+    return np.array(values, dtype=TEXT)
 
 
 @dataclass(frozen=True)
@@ -15,10 +24,10 @@ class Episode:
     """T transitions and the observation that follows the last of them.
 
     Attributes:
-        observations: key -> array (T, ...); row t is what the agent saw before action t.
-        actions: (T, D) float32, raw actions as they were sent to the environment.
+        observations: key -> array (T, ...); row t is what the agent saw before action t. Text: (T,) of dtype `TEXT`.
+        actions: raw actions as they were sent to the environment, (T, D) float32; text actions (T,) of dtype `TEXT`.
         rewards: (T,) float32.
-        final_observation: key -> array (...), seen after the last action.
+        final_observation: key -> array (...), seen after the last action; text: an array () of dtype `TEXT`.
         terminated: the task ended the episode (success or failure).
         truncated: a limit of time ended it.
         success: the task was solved.
@@ -43,8 +52,11 @@ class Episode:
             DataError: lengths or keys disagree, or a number is not finite.
         """
         length = len(self.actions)
-        if length == 0 or self.actions.ndim != 2:
-            raise DataError(f"an episode needs actions of shape (T, D) with T > 0, got {self.actions.shape}")
+        if length == 0 or self.actions.ndim != (1 if self.actions.dtype == TEXT else 2):
+            raise DataError(
+                f"an episode needs actions of shape (T, D), or (T,) where they are text, with T > 0, got "
+                f"{self.actions.dtype}{self.actions.shape}"
+            )
         if self.rewards.shape != (length,):
             raise DataError(f"rewards have shape {self.rewards.shape}, expected ({length},)")
         if set(self.observations) != set(self.final_observation):

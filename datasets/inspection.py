@@ -292,8 +292,9 @@ class Inspection:
                 continue
             if any(place >= len(values) or bad[place] for values, bad in final.values()):
                 continue
-            parts = [values[rows] for values, _ in data.values()] + [values[place] for values, _ in final.values()]
-            yield from self._check(record, b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+            parts = [journal.array_bytes(values[rows], spec.data[key]) for key, (values, _) in data.items()]
+            parts += [journal.array_bytes(values[place], spec.final[key]) for key, (values, _) in final.items()]
+            yield from self._check(record, b"".join(parts))
 
     def _check(self, record: EpisodeRecord, payload: bytes) -> Iterator[tuple[EpisodeRecord, Episode]]:
         """Yield the episode if its numbers are finite and its checksum is right."""

@@ -12,6 +12,7 @@ are still pending, and folding again writes the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -23,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from qsft_robot.datasets.episode import Episode
-from qsft_robot.datasets.layout import StoreSpec
+from qsft_robot.datasets.episode import TEXT, Episode, text_array
+from qsft_robot.datasets.layout import ArraySpec, StoreSpec
 
 EPISODES_FILE = "episodes.jsonl"
 PENDING_FILE = "pending.bin"
@@ -99,15 +100,36 @@ def crc32(data: bytes, value: int = 0) -> int:
     return zlib.crc32(data, value)
 
 
+def array_bytes(values: np.ndarray, array: ArraySpec) -> bytes:
+    """Return one array as bytes; text as the length of each element in bytes (uint32), then all of them in UTF-8."""
+    if not array.is_text:
+        return np.ascontiguousarray(values, dtype=array.dtype).tobytes()
+    texts = [str(text).encode() for text in np.atleast_1d(np.asarray(values, dtype=TEXT))]
+    return np.array([len(text) for text in texts], dtype="<u4").tobytes() + b"".join(texts)
+
+
+def _array_from_bytes(payload: bytes, offset: int, array: ArraySpec, lead: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """Read what `array_bytes` returned; returns the array and where the next one begins."""
+    shape = (*lead, *array.shape)
+    count = int(np.prod(shape, dtype=np.int64))
+    if not array.is_text:
+        values = np.frombuffer(payload, array.dtype, count, offset).reshape(shape)
+        return values, offset + count * array.dtype.itemsize
+    ends = offset + 4 * count + np.cumsum(np.frombuffer(payload, "<u4", count, offset), dtype=np.int64)
+    starts = [offset + 4 * count, *ends.tolist()]
+    texts = [payload[start:end].decode() for start, end in itertools.pairwise(starts)]
+    return text_array(texts).reshape(shape), starts[-1]
+
+
 def episode_bytes(episode: Episode, spec: StoreSpec) -> bytes:
     """Return all arrays of an episode as one string: `data/*` then `final/*`, in the order of `spec`."""
-    arrays: list[np.ndarray] = []
+    parts: list[bytes] = []
     for key, array in spec.data.items():
         values = {"action": episode.actions, "reward": episode.rewards}.get(key)
-        arrays.append(np.asarray(episode.observations[key] if values is None else values, dtype=array.dtype))
+        parts.append(array_bytes(episode.observations[key] if values is None else values, array))
     for key, array in spec.final.items():
-        arrays.append(np.asarray(episode.final_observation[key], dtype=array.dtype))
-    return b"".join(np.ascontiguousarray(each).tobytes() for each in arrays)
+        parts.append(array_bytes(episode.final_observation[key], array))
+    return b"".join(parts)
 
 
 def episode_from_bytes(payload: bytes, record: EpisodeRecord, spec: StoreSpec) -> Episode:
@@ -117,10 +139,7 @@ def episode_from_bytes(payload: bytes, record: EpisodeRecord, spec: StoreSpec) -
     final: dict[str, np.ndarray] = {}
     for arrays, target, lead in ((spec.data, data, (record.length,)), (spec.final, final, ())):
         for key, array in arrays.items():
-            shape = (*lead, *array.shape)
-            count = int(np.prod(shape, dtype=np.int64))
-            target[key] = np.frombuffer(payload, array.dtype, count, offset).reshape(shape)
-            offset += count * array.dtype.itemsize
+            target[key], offset = _array_from_bytes(payload, offset, array, lead)
     return make_episode(record, data, final)
 
 

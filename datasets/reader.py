@@ -46,11 +46,11 @@ class StoreHeader:
         """Return the attributes of the zarr group."""
         return {
             "format": layout.FORMAT,
-            "schema_version": layout.SCHEMA_VERSION,
+            "schema_version": self.spec.schema_version,
             "task": self.task,
             "attributes": self.attributes,
             "observations": {key: array.to_json() for key, array in self.spec.observations.items()},
-            "action_dimension": self.spec.action_dimension,
+            "action_dimension": None if self.spec.action.is_text else self.spec.action_dimension,
             "chunk_rows": self.chunk_rows,
         }
 
@@ -101,7 +101,7 @@ def read_header(path: Path, copy: bool = False) -> StoreHeader:
         )
     try:
         observations = {key: ArraySpec.from_json(each) for key, each in attributes["observations"].items()}
-        spec = StoreSpec(observations, int(attributes["action_dimension"]))
+        spec = StoreSpec(observations, layout.action_spec(attributes["action_dimension"]))
         stored = attributes.get("chunk_rows", layout.chunk_rows(spec))  # absent in the first stores of this schema
         rows = {name: int(stored[name]) for name in layout.array_names(spec)}
         return StoreHeader(str(attributes["task"]), dict(attributes["attributes"]), spec, rows)

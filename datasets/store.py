@@ -37,7 +37,7 @@ class TrajectoryStore:
         path: the folder of the store.
         task: name of the task it was collected for.
         attributes: options of the environment and of the collection.
-        spec: observation keys with their shapes and dtypes, and the dimension of an action.
+        spec: observation keys with their shapes and dtypes, and those of an action.
     """
 
     def __init__(self, path: Path, mode: Literal["r", "r+"]) -> None:
@@ -54,7 +54,7 @@ class TrajectoryStore:
         path: str | Path,
         *,
         observation_space: Any,
-        action_dimension: int,
+        action_dimension: int | None,
         task: str,
         attributes: Mapping[str, Any] | None = None,
     ) -> TrajectoryStore:
@@ -62,8 +62,9 @@ class TrajectoryStore:
 
         Args:
             path: folder to create, usually ending in .zarr.
-            observation_space: Gymnasium Dict space, or mapping of key -> object with `.shape` and `.dtype`.
-            action_dimension: D, numbers in one action.
+            observation_space: Gymnasium Dict space, or mapping of key -> object with `.shape` and `.dtype`; a Text
+                space stands for the key "text".
+            action_dimension: D, numbers in one action; None where actions are text.
             task: name of the task.
             attributes: JSON values to keep with it, for example the options of the environment.
 
@@ -146,7 +147,10 @@ class TrajectoryStore:
         """
         record = self.record(index)
         data = {key: self.read(key, record.start, record.end) for key in self.spec.data}
-        final = {key: self.read_final(key, index, index + 1)[0] for key in self.spec.final}
+        final = {
+            key: np.asarray(self.read_final(key, index, index + 1)[0], dtype=array.dtype)  # one text of many is a str
+            for key, array in self.spec.final.items()
+        }
         return journal.make_episode(record, data, final)
 
     def __iter__(self) -> Iterator[Episode]:

@@ -22,7 +22,7 @@ class TransitionTable:
         lengths: (E,) int64, T.
         first_rows: (E,) int64, row of the first observation.
         episode_of_row: (N,) int32.
-        actions: (N, D) float32, zeros at final observations.
+        actions: (N, D) float32, zeros at final observations; (N,) text, empty at final observations.
         rewards: (N,) float32, zero at final observations.
         terminal: (N,) bool, terminated or truncated by the transition that starts at this row.
         truncated: (N,) bool.
@@ -55,7 +55,8 @@ class TransitionTable:
         final_rows = self.first_rows + self.lengths
         self.valid = np.ones(count, dtype=np.bool_)
         self.valid[final_rows] = False
-        self.actions = np.zeros((count, stores[0].spec.action_dimension), dtype=np.float32)
+        action = stores[0].spec.action
+        self.actions = np.zeros((count, *action.shape), dtype=action.dtype)
         self.rewards = np.zeros(count, dtype=np.float32)
         self._read_steps(stores)
         ends = [(store.terminated[each], store.truncated[each]) for store, each in zip(stores, chosen, strict=True)]
@@ -87,7 +88,7 @@ class TransitionTable:
                 self.actions[first : first + length] = actions[start : start + length]
                 self.rewards[first : first + length] = rewards[start : start + length]
         for name, values in (("action", self.actions), ("reward", self.rewards)):
-            if not np.isfinite(values).all():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise DataError(f"'{name}' of {', '.join(str(store.path) for store in stores)} holds NaN or infinity")
 
     def _discounted_returns(self, final_rows: np.ndarray, discount: float) -> np.ndarray:
@@ -113,8 +114,8 @@ def _check_choice(stores: Sequence[TrajectoryStore], episodes: Sequence[np.ndarr
             raise DataError(f"{store.path} holds {len(store)} episodes, but {each.min()} to {each.max()} are asked for")
         if len(np.unique(each)) != len(each):
             raise DataError(f"an episode of {store.path} is chosen twice")
-        if store.spec.action_dimension != stores[0].spec.action_dimension:
-            raise DataError(f"{store.path} has actions of another length than {stores[0].path}")
+        if store.spec.action != stores[0].spec.action:
+            raise DataError(f"{store.path} has actions of another kind or length than {stores[0].path}")
     if not sum(each.size for each in chosen):
         raise DataError(f"no episode to draw from in {', '.join(str(store.path) for store in stores)}")
     return chosen

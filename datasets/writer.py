@@ -16,7 +16,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from qsft_robot.datasets import journal, layout, reader
-from qsft_robot.datasets.episode import Episode
+from qsft_robot.datasets.episode import TEXT, Episode
 from qsft_robot.datasets.journal import EpisodeRecord
 from qsft_robot.datasets.layout import StoreSpec
 from qsft_robot.errors import DataError, StoreError
@@ -79,8 +79,10 @@ def check_episode(episode: Episode, spec: StoreSpec) -> None:
     """
     if set(episode.observations) != set(spec.observations):
         raise DataError(f"the store has the keys {sorted(spec.observations)}, got {sorted(episode.observations)}")
-    if episode.actions.shape[1] != spec.action_dimension:
-        raise DataError(f"the store has actions of {spec.action_dimension} numbers, got {episode.actions.shape[1]}")
+    shape = episode.actions.shape[1:]
+    if shape != spec.action.shape or (episode.actions.dtype == TEXT) != spec.action.is_text:
+        wanted = "text" if spec.action.is_text else f"{spec.action_dimension} numbers"
+        raise DataError(f"the store has actions of {wanted}, got {episode.actions.dtype}{shape}")
     for key, array in spec.observations.items():
         final = np.asarray(episode.final_observation[key])
         for values, shape in (

@@ -33,8 +33,10 @@ def info(config: DatasetConfig) -> dict[str, Any]:
     store = TrajectoryStore.open(config.dataset)
     lengths, returns = store.episode_lengths, store.episode_returns
     observations = {
-        key: {"shape": list(spec.shape), "dtype": spec.dtype.name} for key, spec in store.spec.observations.items()
+        key: {"shape": list(spec.shape), "dtype": "text" if spec.is_text else spec.dtype.name}
+        for key, spec in store.spec.observations.items()
     }
+    has_text = any(spec.is_text for spec in store.spec.data.values())
     raw = sum(spec.row_bytes for spec in store.spec.data.values()) * store.number_of_steps
     raw += sum(spec.row_bytes for spec in store.spec.final.values()) * len(store)
     result = {
@@ -42,13 +44,13 @@ def info(config: DatasetConfig) -> dict[str, Any]:
         "task": store.task,
         "attributes": store.attributes,
         "observations": observations,
-        "action_dimension": store.spec.action_dimension,
+        "action_dimension": None if store.spec.action.is_text else store.spec.action_dimension,
         "episodes": len(store),
         "steps": store.number_of_steps,
         "policies": dict(Counter(store.policies)),
         "code_versions": dict(Counter(store.record(index).code_version for index in range(len(store)))),
         "bytes": sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()),
-        "bytes_uncompressed": raw,
+        "bytes_uncompressed": None if has_text else raw,  # the length of texts is known only by reading them all
     }
     if len(store):
         result |= {
@@ -119,12 +121,12 @@ def repair(config: DatasetConfig) -> dict[str, Any]:
 
 
 def play(config: DatasetConfig) -> dict[str, Any]:
-    """Write one episode as a video or a contact sheet.
+    """Write one episode as a video or a contact sheet; of an episode of text, return the turns as well.
 
     Raises:
         ConfigurationError: `output` ends neither in .mp4 nor in .png.
     """
-    from qsft_robot.datasets import pictures
+    from qsft_robot.datasets import pictures, transcripts
     from qsft_robot.datasets.store import TrajectoryStore
 
     store = TrajectoryStore.open(config.dataset)
@@ -141,10 +143,12 @@ def play(config: DatasetConfig) -> dict[str, Any]:
         if values is None:
             logger.warning("%s has no Q-values: its algorithm learns none", config.checkpoint)
     title = f"episode {config.episode}, seed {episode.seed}, {episode.policy}"
+    is_text = transcripts.is_text(episode)
     if output.suffix == ".png":
-        pictures.write_picture(output, pictures.contact_sheet(episode, title, values))
+        draw = transcripts.contact_sheet if is_text else pictures.contact_sheet
+        pictures.write_picture(output, draw(episode, title, values))
     else:
-        frames = pictures.video_frames(episode, title, values)
+        frames = (transcripts if is_text else pictures).video_frames(episode, title, values)
         pictures.write_video(output, [*frames, *frames[-1:] * pictures.FRAMES_PER_SECOND])
     return {
         "dataset": config.dataset,
@@ -156,6 +160,7 @@ def play(config: DatasetConfig) -> dict[str, Any]:
         "return": episode.episode_return,
         "success": episode.success,
         "q_values": None if values is None else values.mean(axis=1),
+        **({"turns": transcripts.turns(episode)} if is_text else {}),
     }
 
 

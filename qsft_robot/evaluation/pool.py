@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from qsft_robot.agents.base import as_observation
 from qsft_robot.errors import QsftRobotError
 
 
@@ -39,9 +40,9 @@ def _answer(environment: gymnasium.Env, request: tuple[str, Any]) -> StepResult:
     kind, value = request
     if kind == "reset":
         observation, info = environment.reset(seed=value)
-        return StepResult(observation, 0.0, False, bool(info["success"]))
+        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]))
     observation, reward, terminated, truncated, info = environment.step(value)
-    return StepResult(observation, float(reward), bool(terminated or truncated), bool(info["success"]))
+    return StepResult(as_observation(observation), float(reward), bool(terminated or truncated), bool(info["success"]))
 
 
 def _work(connection: Connection, make: Callable[[], gymnasium.Env], slots: Sequence[int]) -> None:

@@ -143,7 +143,7 @@ def test_newer_schema(tmp_path, make_store):
     metadata = json.loads((path / "zarr.json").read_text())
     metadata["attributes"]["schema_version"] = 2
     (path / "zarr.json").write_text(json.dumps(metadata))
-    with pytest.raises(StoreError, match=r"schema version 2.*update qsft_robot"):
+    with pytest.raises(StoreError, match=r"schema version 3.*update qsft_robot"):
         TrajectoryStore.open(path)
 
 
