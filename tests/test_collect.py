@@ -276,3 +276,25 @@ def test_the_command_with_the_real_task(command, tmp_path):
     refused = command("collect", *words, "sim.options.image_size=32", "dataset=2.zarr")
     assert refused.returncode == 2
     assert "error: 2.zarr was collected with other settings (options.image_size: 48, now 32)" in refused.stderr
+
+
+def test_the_command_with_a_text_game(command, tmp_path):
+    """Text goes the same way: the same data by one and two workers, and `dataset` looks after them."""
+    words = ["sim=wordle", "episodes=12", "seed=3"]
+    for workers in (1, 2):
+        result = command("collect", *words, f"workers={workers}", f"dataset={workers}.zarr")
+        assert result.returncode == 0, result.stderr
+    assert_same_arrays(tmp_path / "1.zarr", tmp_path / "2.zarr")
+    assert json.loads(command("dataset", "validate", "2.zarr").stdout.splitlines()[-1])["sound"]
+    info = json.loads(command("dataset", "info", "2.zarr").stdout.splitlines()[-1])
+    assert info["observations"] == {"text": {"shape": [], "dtype": "text"}}
+    assert (info["action_dimension"], info["bytes_uncompressed"]) == (None, None)
+    for kind, beginning in (("sheet", b"\x89PNG"), ("mp4", b"\x00\x00\x00")):
+        done = command("dataset", "play", "2.zarr", "episode=3", f"format={kind}")
+        assert done.returncode == 0, done.stderr
+        played = json.loads(done.stdout.splitlines()[-1])
+        assert (tmp_path / played["output"]).read_bytes().startswith(beginning)
+    first, *_, last = played["turns"]
+    assert first["observation"] == "Wordle:\n"
+    assert first["action"] in last["observation"]
+    assert len(played["turns"]) == played["steps"] + 1

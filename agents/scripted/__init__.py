@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from qsft_robot.agents.base import Agent
 from qsft_robot.agents.scripted.base import ScriptedAgent
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
+from qsft_robot.agents.scripted.wordle import ScriptedWordle, WordleImperfections
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
+from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
     "DrawerGraspImperfections",
@@ -18,20 +21,23 @@ __all__ = [
     "ScriptedAgent",
     "ScriptedDrawerGrasp",
     "ScriptedPickPlace",
+    "ScriptedWordle",
+    "WordleImperfections",
     "make_scripted_agent",
 ]
 
 _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
+    WordleEnv: (ScriptedWordle, WordleImperfections),
 }
 
 
-def make_scripted_agent(env: Any, **imperfections: float) -> ScriptedAgent:
+def make_scripted_agent(env: Any, **imperfections: float) -> Agent:
     """The scripted agent of an environment's task.
 
     Args:
-        env: a countertop environment, or a wrapper around one.
+        env: an environment of this project, or a wrapper around one.
         imperfections: fields of the task's imperfections to change, for example `action_noise=0.0`;
             `perfect=True` sets all of them to zero first.
 
@@ -51,5 +57,5 @@ def make_scripted_agent(env: Any, **imperfections: float) -> ScriptedAgent:
         if not value >= 0:
             raise ConfigurationError(f"imperfection {name} is {value}, expected a number that is not negative")
         values[name] = value
-    made: ScriptedAgent = agent(env, imperfection_class(**values))
+    made: Agent = agent(env, imperfection_class(**values))
     return made

@@ -1,0 +1,40 @@
+"""The text games (kinds of the group `sim`): the keywords of their environments, and what their players do wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qsft_robot.config.fields import kind, section, setting, settings
+from qsft_robot.config.schema import SimConfig
+
+players = "qsft_robot.agents.scripted"
+
+
+def imperfections_of(location: str) -> dict[str, float]:
+    """Declare what the scripted player does wrong: a mapping with the fields of the dataclass at "module:Class"."""
+    mistakes: dict[str, float] = setting(
+        {},
+        "what the scripted player does wrong, where it differs from its own defaults",
+        minimum=0,
+        keys_of=f"{players}.{location}",
+    )
+    return mistakes
+
+
+@settings
+class WordleOptions:
+    """Keywords of Wordle's constructor."""
+
+    marks: Literal["lmrl", "counted"] = setting(
+        "lmrl", "repeated letters: each marked as present (LMRL-Gym), or each one of the word once (the published game)"
+    )
+    vocabulary: str | None = setting(None, "file with one word of five letters per line; null: 431 common ones")
+
+
+@kind(SimConfig, "wordle")
+@settings
+class WordleConfig(SimConfig):
+    """Wordle."""
+
+    options: WordleOptions = section(WordleOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = imperfections_of("wordle:WordleImperfections")
