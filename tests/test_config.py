@@ -52,7 +52,7 @@ def test_defaults_compose() -> None:
     assert config.sim.name == "pick_place"
     assert config.sim.env_id == "qsft_robot/PickPlace-v0"
     assert isinstance(config.algorithm, QsftConfig)
-    assert config.algorithm.discount == 0.95
+    assert config.algorithm.discount == 0.98
     assert config.training.learning_rate > 0
 
 

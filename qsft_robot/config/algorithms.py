@@ -14,7 +14,7 @@ class AlgorithmConfig:
     name: str = setting("", "name of the option, set from algorithm=...")
     kind: str = setting("", "which class of the configuration describes it")
     discount: float = setting(
-        0.95, "discount per environment step; between the tokens of a step it is 1", minimum=0, maximum=1
+        0.98, "discount per environment step; between the tokens of a step it is 1", minimum=0, maximum=1
     )
 
 
@@ -37,7 +37,7 @@ class QsftConfig(AlgorithmConfig):
     extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
     beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
     support_threshold: float = setting(
-        0.1, "a token is in support from this share of the likeliest one's", minimum=0, below=1
+        0.02, "a token is in support from this share of the likeliest one's", minimum=0, below=1
     )
     initial_value: float = setting(0.2, "value that every Q starts from", above=0, below=1)
     target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)

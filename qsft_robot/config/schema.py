@@ -122,9 +122,9 @@ class TrainingConfig:
     """The training loop."""
 
     behaviour_steps: int = setting(
-        4000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0
+        5000, "most steps for the behaviour policy; early stopping may end sooner", minimum=0
     )
-    steps: int = setting(8000, "steps of the algorithm after the behaviour policy", minimum=0)
+    steps: int = setting(14000, "steps of the algorithm after the behaviour policy", minimum=0)
     batch_size: int = setting(128, "transitions per step", minimum=1)
     segment_length: int = setting(4, "consecutive transitions per sampled segment", minimum=1)
     learning_rate: float = setting(1e-3, "peak learning rate", above=0, maximum=1)
