@@ -13,6 +13,11 @@ from qsft_robot.sim.countertop.environment import ROTATION_SCALE, TRANSLATION_SC
 GRIPPER_VALUE = 0.9
 """Gripper action for open (+) and close (-), before noise."""
 
+LARGEST_MOVE = 0.8
+"""Largest component of a planned translation or rotation, in action units, before noise. Planned at the limit itself,
+all faster moves would end in the same outermost bin: a policy that takes the likeliest bin then rushes past its
+goal, however small the share of those moves is."""
+
 STREAM = 7919
 """Separates the agent's random numbers from the environment's, which is reset with the same seed."""
 
@@ -44,7 +49,7 @@ class ScriptedAgent(Agent):
         goal, gripper = next(self._plan)
         move = (goal - np.array(self._scene.tool_position)) / TRANSLATION_SCALE
         turn = -np.array(self._scene.tool_tilt) / ROTATION_SCALE
-        action = np.concatenate([np.clip(move, -1, 1), np.clip(turn, -1, 1), [gripper]])
+        action = np.concatenate([_limited(move), _limited(turn), [gripper]])
         action += self._random.normal(0.0, self._noise, 7)
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
@@ -66,3 +71,9 @@ class ScriptedAgent(Agent):
         """Hold a goal for a number of steps."""
         for _ in range(steps):
             yield goal, gripper
+
+
+def _limited(move: np.ndarray) -> np.ndarray:
+    """Shorten `move` (3,) without turning it until no component is above `LARGEST_MOVE`."""
+    shortened: np.ndarray = move * min(1.0, LARGEST_MOVE / max(float(np.abs(move).max()), LARGEST_MOVE))
+    return shortened

@@ -41,7 +41,6 @@ class DrawerGraspImperfections:
 
     Attributes:
         action_noise: standard deviation of the noise on every action dimension, in action units.
-        approach_noise: standard deviation along x and y of the first point above the grasp point, m.
         grasp_noise: standard deviation of the grasp point along x and y, m.
         grasp_height_noise: standard deviation of the grasp height, m (upwards only).
         dropped_phase: probability of leaving out closing the gripper.
@@ -50,7 +49,6 @@ class DrawerGraspImperfections:
     """
 
     action_noise: float = 0.1
-    approach_noise: float = 0.02
     grasp_noise: float = 0.009
     grasp_height_noise: float = 0.005
     dropped_phase: float = 0.04
@@ -129,9 +127,7 @@ class ScriptedDrawerGrasp(ScriptedAgent):
         grasp[:2] += random.normal(0.0, 1.0, 2) * wrong.grasp_noise
         grasp[2] += abs(random.normal()) * wrong.grasp_height_noise
         drops_close = random.uniform() < wrong.dropped_phase
-        above = np.array([grasp[0], grasp[1], APPROACH_HEIGHT])
-        above[:2] += random.normal(0.0, 1.0, 2) * wrong.approach_noise
-        yield from self._move(above, OPEN, tolerance=0.018, limit=10)
+        yield from self._move(np.array([grasp[0], grasp[1], APPROACH_HEIGHT]), OPEN, tolerance=0.018, limit=10)
         yield from self._move(grasp, OPEN, tolerance=0.008, limit=6)
         hold = OPEN if drops_close else CLOSE
         yield from self._stay(grasp, hold, 3)

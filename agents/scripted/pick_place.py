@@ -24,8 +24,6 @@ class PickPlaceImperfections:
 
     Attributes:
         action_noise: standard deviation of the noise on every action dimension, in action units.
-        approach_noise: standard deviation along x and y of the first point above the grasp point, m; the way down
-            makes up for it, so that the data hold corrections to either side.
         grasp_noise: standard deviation of the grasp point along x and y, m.
         grasp_height_noise: standard deviation of the grasp height, m.
         release_noise: standard deviation of the release point along x and y, m.
@@ -35,8 +33,7 @@ class PickPlaceImperfections:
     """
 
     action_noise: float = 0.1
-    approach_noise: float = 0.03
-    grasp_noise: float = 0.014
+    grasp_noise: float = 0.015
     grasp_height_noise: float = 0.006
     release_noise: float = 0.04
     early_release: float = 0.08
@@ -76,7 +73,6 @@ class ScriptedPickPlace(ScriptedAgent):
         share = random.uniform(0.2, 0.7)
 
         above = np.array([grasp[0], grasp[1], APPROACH_HEIGHT])
-        above[:2] += random.normal(0.0, 1.0, 2) * wrong.approach_noise
         lifted = np.array([grasp[0], grasp[1], CARRY_HEIGHT])
         carried = np.array([release[0], release[1], CARRY_HEIGHT])
         if early:
