@@ -51,6 +51,14 @@ def test_a_method_that_makes_no_sense_is_named_before_anything_runs(method: str,
         experiment_of(config, Cell(method, 0, None), tmp_path)
 
 
+def test_every_variant_of_the_ablation_makes_a_configuration(tmp_path: Path) -> None:
+    config = load(BenchmarkConfig, ["suite=ablation", "sim.options.observation=state"])
+    assert isinstance(config.suite, RobotSuiteConfig)
+    cells = list(cells_of(config, config.suite))
+    assert len(cells) == 3 * len(config.suite.methods)
+    assert len({str(experiment_of(config, cell, tmp_path).run) for cell in cells}) == len(cells)
+
+
 def made_up(method: str, seed: int, successes: list[int]) -> dict[str, Any]:
     return {
         "method": method, "size": None, "training_seed": seed, "successes": successes, "decoding": "greedy",

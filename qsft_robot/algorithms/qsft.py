@@ -75,6 +75,9 @@ class QSFT(Algorithm):
         likelihood = self.network("likelihood")
         if behaviour is not None:
             self.network("behaviour").load_state_dict(behaviour.state_dict())
+        if self.settings.initialisation == "random":
+            behaviour = None
+        if behaviour is not None:
             shared = {key: value for key, value in behaviour.state_dict().items() if not key.startswith("head_")}
             likelihood.load_state_dict(shared, strict=False)
         odds = math.log(self.settings.initial_value / (1.0 - self.settings.initial_value))

@@ -69,14 +69,15 @@ def cells_of(config: BenchmarkConfig, suite: RobotSuiteConfig) -> Iterator[Cell]
     """The cells, seed by seed, so that a benchmark that is stopped early has compared every method once."""
     if config.dataset is not None and suite.sizes:
         raise ConfigurationError("suite.sizes says how many episodes to collect; it does not go with dataset=")
-    unknown = [name for name in suite.repeated if name not in suite.methods]
+    repeated = suite.methods if suite.repeated is None else suite.repeated
+    unknown = [name for name in repeated if name not in suite.methods]
     if unknown:
         raise ConfigurationError(f"suite.repeated names '{unknown[0]}', which is not in suite.methods={suite.methods}")
     sizes: Sequence[int | None] = [None] if config.dataset is not None else suite.sizes or [None]
     for seed in range(suite.seeds):
         for size in sizes:
             for method in suite.methods:
-                if seed == 0 or method in suite.repeated:
+                if seed == 0 or method in repeated:
                     yield Cell(method, seed, size)
 
 

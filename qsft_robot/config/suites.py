@@ -48,7 +48,9 @@ class RobotSuiteConfig(SuiteConfig):
         ["bc", "filtered_bc", "return_conditioned", "cql", "ilql", "q_transformer", "qsft"],
         "what is compared: an algorithm each, with words of its own after it, as 'qsft algorithm.beta=5'",
     )
-    repeated: list[str] = setting(["bc", "q_transformer", "qsft"], "methods that are trained with every seed")
+    repeated: list[str] | None = setting(
+        ["bc", "q_transformer", "qsft"], "methods that are trained with every seed; null: all of them"
+    )
     seeds: int = setting(3, "training seeds of the repeated methods", minimum=1)
     sizes: list[int] = setting([], "numbers of episodes to collect, for sample efficiency", minimum=2)
     reference: str = setting("qsft", "the method that the others are paired with")
