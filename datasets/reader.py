@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from qsft_robot.datasets import journal, layout
@@ -198,7 +200,20 @@ def read_rows(path: Path, name: str, array: zarr.Array, start: int, stop: int, e
     try:
         return np.asarray(array[start:stop])
     except Exception as error:  # each codec has errors of its own
+        _cancel_other_reads()
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop)
         episodes = f"episode {first}" if first == last else f"one of the episodes {first} to {last}"
         message = f"{name} cannot be read in rows {start} to {stop - 1} ({episodes}): {error}"
         raise damaged(path, message) from error
+
+
+def _cancel_other_reads() -> None:
+    """End the reads of the other chunks, which zarr leaves pending: they would complain when the program ends."""
+
+    async def cancel() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    sync(cancel())
