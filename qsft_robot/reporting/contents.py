@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from qsft_robot.training.metrics import read_metrics
 
 PLAYED_BY_BROWSERS = ("vp09", "vp90", "avc1", "h264", "av01")
 """Codecs, as OpenCV names them, that browsers play inside mp4; MPEG-4 part 2 (`mp4v`, `FMP4`), for one, is not."""
+
+MOST_VIDEOS = 4
+"""Of one policy with one ending: an evaluation that was repeated leaves many, and each weighs about 100 kB."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class RunContents:
         result: result.json, empty while the run is not finished.
         metrics: the records of metrics.jsonl.
         played: evaluated policies.
-        videos: successes first.
+        videos: policies with Q-values first, and of each its successes.
     """
 
     folder: Path
@@ -114,8 +117,9 @@ def read_run(folder: str | Path) -> RunContents:
     played = [_played(path) for path in sorted((folder / "evaluation").glob("*.json"))]
     # The scripted agent first: it is what the others are compared with.
     played.sort(key=lambda each: (each.policy != "scripted", each.policy, each.decoding))
-    videos = [_video(path) for path in sorted((folder / "videos").glob("*_*_*.mp4"))]
-    videos.sort(key=lambda each: (each.policy, not each.success, each.seed))
+    videos = [_video(path) for path in _newest((folder / "videos").glob("*_*_*.mp4"))]
+    # What has Q-values to look at comes first.
+    videos.sort(key=lambda each: (not each.trace.get("q_values"), each.policy, not each.success, each.seed))
     return RunContents(folder, config, result, read_metrics(folder), played, videos)
 
 
@@ -143,6 +147,14 @@ def _played(path: Path) -> Played:
     if not all(isinstance(number, (int, float)) for number in numbers):
         raise DataError(f"{path} is damaged: a success rate in it is no number")
     return Played(policy, decoding, summary, success)
+
+
+def _newest(paths: Iterable[Path]) -> list[Path]:
+    """Of each policy and each ending the MOST_VIDEOS that were written last."""
+    chosen: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda each: (-each.stat().st_mtime, each.name)):
+        chosen.setdefault(path.stem.rpartition("_")[0], []).append(path)
+    return [path for group in chosen.values() for path in group[:MOST_VIDEOS]]
 
 
 def _video(path: Path) -> Video:

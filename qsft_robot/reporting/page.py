@@ -30,7 +30,7 @@ TOGETHER = {
     "loss": ("Loss", ("loss", "held_out_loss")),
     "q": ("Values of logged tokens", ("q", "weight", "monte_carlo_return", "saturated")),
 }
-"""Metrics drawn in one chart, by the first of them; every other metric gets a chart of its own."""
+"""Metrics of one run that are drawn in one chart, by the first of them; every other gets a chart of its own."""
 FILES = {"behaviour_clone": "bc"}
 """Policies whose outcomes lie in files of another name than the result gives them."""
 SHOWN_KEYS = (
@@ -112,9 +112,13 @@ def _policy_colours(run: RunContents) -> dict[str, int]:
 
 
 def _success(runs: Sequence[RunContents], labels: Sequence[str]) -> dict[str, Any]:
-    """Rows of the success table. Each is compared with the first on the seeds that both were played on."""
+    """Rows of the success table. Each is compared with one of them on the seeds that both were played on.
+
+    That is the first of a single run, which is the scripted agent; of several runs it is what the first one learnt.
+    """
     rows: list[dict[str, Any]] = []
-    reference: Played | None = None
+    candidates = sorted(runs[0].played, key=lambda each: len(runs) > 1 and each.policy != runs[0].algorithm)
+    reference = candidates[0] if candidates else None
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         colours = _policy_colours(run)
         for played in run.played:
@@ -126,21 +130,25 @@ def _success(runs: Sequence[RunContents], labels: Sequence[str]) -> dict[str, An
                     "policy": played.policy,
                     "decoding": played.decoding,
                     "bar": interval_bar(played.summary["success_rate"], low, high, colour),
-                    "difference": None if reference is None else _difference(played, reference),
+                    "difference": _difference(played, reference),
                     **played.summary,
                 }
             )
-            reference = reference or played
     name = "" if reference is None else " ".join(filter(None, [labels[0], reference.policy, reference.decoding]))
     return {"rows": rows, "reference": name}
 
 
-def _difference(played: Played, reference: Played) -> tuple[float, float, float] | None:
+def _difference(played: Played, reference: Played | None) -> list[float] | None:
+    """Difference of success rates with its interval; None to itself and where fewer than two seeds are common."""
+    if reference is None or played is reference:
+        return None
     common = [seed for seed in played.success if seed in reference.success]
     if len(common) < 2:
         return None
     first = np.array([played.success[seed] for seed in common], dtype=np.float64)
-    return paired_difference(first, np.array([reference.success[seed] for seed in common], dtype=np.float64))
+    second = np.array([reference.success[seed] for seed in common], dtype=np.float64)
+    # With few episodes the normal approximation leaves what a difference of rates can be.
+    return np.clip(paired_difference(first, second), -1.0, 1.0).tolist()
 
 
 def _diagnostics(runs: Sequence[RunContents]) -> list[dict[str, Any]]:
@@ -172,20 +180,21 @@ def _calibration(runs: Sequence[RunContents], labels: Sequence[str]) -> dict[str
 
 
 def _episode(video: Video) -> dict[str, Any]:
-    q = video.trace.get("q_values")
+    q = video.trace.get("q_values") or []
     lines: list[Line] = []
-    if q:
-        values = np.array(q, dtype=np.float64)
-        names = video.trace.get("action_names") or [f"action {index}" for index in range(values.shape[1])]
-        steps = range(len(values))
+    # Texts have as many tokens as they are long; only actions of one length make lines.
+    if len({len(row) for row in q}) == 1:
+        columns = list(zip(*q, strict=True))
+        names = video.trace.get("action_names") or []
+        if len(names) != len(columns):
+            names = [f"action {index}" for index in range(len(columns))]
+        steps = range(len(q))
         lines = [
-            Line(str(name), steps, column.tolist(), index)
-            for index, (name, column) in enumerate(zip(names, values.T, strict=True))
+            Line(str(name), steps, column, index)
+            for index, (name, column) in enumerate(zip(names, columns, strict=True))
         ]
-    bounds = None
-    if lines:
-        every = [value for line in lines for value in line.y]
-        bounds = (min(0.0, *every), max(1.0, *every))
+    every = [value for line in lines for _, value in line.points()]
+    bounds = (min(0.0, *every), max(1.0, *every)) if every else None
     return {
         "policy": video.policy.replace("_", " "),
         "success": video.success,
@@ -209,6 +218,8 @@ def _curves(runs: Sequence[RunContents], labels: Sequence[str]) -> Iterator[dict
         charts = []
         while metrics:
             title, members = TOGETHER.get(metrics[0], (metrics[0].replace("_", " ").capitalize(), (metrics[0],)))
+            if len(runs) > 1 and members[0] != "loss":  # colours tell runs apart, and little is left for metrics
+                title, members = members[0].replace("_", " ").capitalize(), members[:1]
             members = tuple(name for name in members if name in metrics)
             metrics = [name for name in metrics if name not in members]
             lines = []

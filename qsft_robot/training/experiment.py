@@ -240,7 +240,8 @@ class Experiment:
         algorithm.observe_returns(np.concatenate([store.episode_returns for store in data.stores]))
         convert = BatchConverter(data.tokenizer, 0, self.accelerator.device)
         training = held_out_batches(data.training, convert, TRAINING_BATCHES)
-        figures = diagnose(algorithm, held_out_batches(data.held_out, convert), training)
+        with self.accelerator.autocast():
+            figures = diagnose(algorithm, held_out_batches(data.held_out, convert), training)
         write_tensorboard(self.folder, figures, self.config.training.steps)
         return figures
 

@@ -97,7 +97,7 @@ def test_page_of_several_runs(make_run: MakeRun, tmp_path: Path) -> None:
     first = read_run(make_run(tmp_path / "first"))
     second = read_run(make_run(tmp_path / "second", "algorithm=cql", "training.steps=77"))
     found = check(render([first, second]))
-    assert "2 runs on pick_place" in found.text and "difference to A scripted" in found.text
+    assert "2 runs on pick_place" in found.text and "difference to A qsft greedy" in found.text
     assert found.tags.count("video") == 4
     differing = re.findall(r'<tr class="differs"><th><code>([^<]*)', render([first, second]))
     assert {"algorithm.name", "training.steps"} <= set(differing) and "run" not in differing

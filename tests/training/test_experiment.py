@@ -21,6 +21,8 @@ from qsft_robot.algorithms import TokenBatch
 from qsft_robot.algorithms.bc import BehaviourCloning
 from qsft_robot.config import TrainConfig
 from qsft_robot.errors import CheckpointError, ConfigurationError, StoreError, TrainingError
+from qsft_robot.reporting.contents import read_run
+from qsft_robot.reporting.page import render
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.metrics import read_metrics
 
@@ -53,6 +55,8 @@ def test_a_run_leaves_everything_a_user_looks_for(configure: Configure, tmp_path
     assert all(np.isfinite(record["loss"]) for record in read_metrics(folder))
     assert list((folder / "tensorboard").rglob("events*"))
     assert [path.stat().st_size > 1000 for path in (folder / "videos").glob("*.mp4")]
+    page = render([read_run(folder)])
+    assert "data:video/mp4;base64," in page and "Calibration error" in page and "gripper" in page
     outcomes = json.loads((folder / "evaluation" / "qsft_greedy.json").read_text())["outcomes"]
     assert len({outcome["seed"] for outcome in outcomes}) == 3
     assert not list(folder.rglob("*.pkl")) and not list(folder.rglob("*.npy"))
