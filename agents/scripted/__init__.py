@@ -9,10 +9,12 @@ from qsft_robot.agents.base import Agent
 from qsft_robot.agents.scripted.base import ScriptedAgent
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
+from qsft_robot.agents.scripted.twenty_questions import ScriptedTwentyQuestions, TwentyQuestionsImperfections
 from qsft_robot.agents.scripted.wordle import ScriptedWordle, WordleImperfections
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
+from qsft_robot.sim.language.twenty_questions import TwentyQuestionsEnv
 from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "ScriptedAgent",
     "ScriptedDrawerGrasp",
     "ScriptedPickPlace",
+    "ScriptedTwentyQuestions",
     "ScriptedWordle",
+    "TwentyQuestionsImperfections",
     "WordleImperfections",
     "make_scripted_agent",
 ]
@@ -29,6 +33,7 @@ __all__ = [
 _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
+    TwentyQuestionsEnv: (ScriptedTwentyQuestions, TwentyQuestionsImperfections),
     WordleEnv: (ScriptedWordle, WordleImperfections),
 }
 

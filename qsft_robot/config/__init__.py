@@ -18,7 +18,7 @@ from qsft_robot.config.commands import (
 )
 from qsft_robot.config.compose import load, options_of
 from qsft_robot.config.fields import choice, kind, section, setting, settings
-from qsft_robot.config.language import WordleConfig, WordleOptions
+from qsft_robot.config.language import TwentyQuestionsConfig, TwentyQuestionsOptions, WordleConfig, WordleOptions
 from qsft_robot.config.resolved import (
     collection_options,
     dataset_path,
@@ -64,6 +64,8 @@ __all__ = [
     "TokenizationConfig",
     "TrainConfig",
     "TrainingConfig",
+    "TwentyQuestionsConfig",
+    "TwentyQuestionsOptions",
     "WordleConfig",
     "WordleOptions",
     "choice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from qsft_robot.config.fields import kind, section, setting, settings
@@ -38,3 +39,30 @@ class WordleConfig(SimConfig):
 
     options: WordleOptions = section(WordleOptions, "keywords of the environment's constructor")
     imperfections: dict[str, float] = imperfections_of("wordle:WordleImperfections")
+
+
+@settings
+class TwentyQuestionsOptions:
+    """Keywords of Twenty Questions' constructor."""
+
+    oracle: Literal["table", "hf", "openai"] = setting(
+        "table", "who answers: the built-in table, a Hugging Face model, an OpenAI-compatible endpoint"
+    )
+    oracle_model: str | None = setting(None, "name or folder of the model that answers, for hf and openai")
+    oracle_address: str | None = setting(None, "base of the endpoint, for openai, such as http://127.0.0.1:8000/v1")
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.oracle != "table" and self.oracle_model is None:
+            yield f"oracle={self.oracle} needs oracle_model="
+        if self.oracle == "openai" and self.oracle_address is None:
+            yield "oracle=openai needs oracle_address="
+
+
+@kind(SimConfig, "twenty_questions")
+@settings
+class TwentyQuestionsConfig(SimConfig):
+    """Twenty Questions."""
+
+    options: TwentyQuestionsOptions = section(TwentyQuestionsOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = imperfections_of("twenty_questions:TwentyQuestionsImperfections")
