@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any, Self
 from qsft_robot.errors import MissingExtraError
 from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.ros2_support import Ros2Node
+
+logger = logging.getLogger(__name__)
+
+DISCOVERY_SECONDS = 5.0
+"""How long to wait for the first message of the arm's own topics: until ROS has found them, nothing is recorded."""
 
 
 class BagRecorder:
@@ -23,7 +29,8 @@ class BagRecorder:
     def __init__(self, description: RobotDescription, path: Path) -> None:
         self._description, self._path = description, path
         self._lock = threading.Lock()
-        self.messages = 0
+        self.messages: dict[str, int] = {}
+        """Topic -> messages written so far."""
 
     def __enter__(self) -> Self:
         try:
@@ -40,9 +47,23 @@ class BagRecorder:
         quality = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         for topic, message_type, name in self._topics():
             connection = self._writer.add_connection(topic, name, typestore=types)
-            self._ros.node.create_subscription(message_type, topic, self._receiver(connection), quality, raw=True)
+            self.messages[topic] = 0
+            receive = self._receiver(connection, topic)
+            self._ros.node.create_subscription(message_type, topic, receive, quality, raw=True)
         self._ros.start()
+        self._wait_for_sensors()
         return self
+
+    def _wait_for_sensors(self) -> None:
+        names = self._description.ros2
+        sensors = [names.joint_states] + ([names.image] if self._description.camera is not None else [])
+        end = time.monotonic() + DISCOVERY_SECONDS
+        while time.monotonic() < end:
+            if all(self.messages[topic] for topic in sensors):
+                return
+            time.sleep(0.02)
+        silent = ", ".join(topic for topic in sensors if not self.messages[topic])
+        logger.warning("the bag has no message of %s yet: is it published?", silent)
 
     def __exit__(self, *error: object) -> None:
         self._ros.close()
@@ -65,10 +86,10 @@ class BagRecorder:
             topics.append((topic, JointTrajectory if kind == "joint_trajectory" else Float64MultiArray))
         return [(topic, kind, f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}") for topic, kind in topics]
 
-    def _receiver(self, connection: Any) -> Any:
+    def _receiver(self, connection: Any, topic: str) -> Any:
         def receive(data: bytes) -> None:
             with self._lock:
                 self._writer.write(connection, time.time_ns(), bytes(data))
-                self.messages += 1
+                self.messages[topic] += 1
 
         return receive

@@ -141,7 +141,9 @@ def _watchers(config: DeployConfig, env: RobotEnv, folder: Path, stack: contextl
     if config.visualise != "no":
         from qsft_robot.hardware.visualisation import Visualiser
 
-        watchers.append(Visualiser(env, None if config.visualise == "live" else folder / "episodes.rrd"))
+        visualiser = Visualiser(env, None if config.visualise == "live" else folder / "episodes.rrd")
+        stack.callback(visualiser.close)
+        watchers.append(visualiser)
     if config.bag:
         from qsft_robot.hardware.bag import BagRecorder
 

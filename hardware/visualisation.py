@@ -58,6 +58,12 @@ class Visualiser:
         if info["reasons"]:
             stream.log("interventions", rerun.TextLog(", ".join(info["reasons"])))
 
+    def close(self) -> None:
+        """Finish the recording; a file without its end is read slowly, or not at all."""
+        self._env.arm.on_decision.remove(self._on_decision)
+        self._stream.flush()
+        self._stream.disconnect()
+
     def _on_decision(self, now: float, decision: Decision) -> None:
         rerun, stream, arm = self._rerun, self._stream, self._env.arm
         stream.set_time("time", duration=now)
