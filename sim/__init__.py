@@ -10,12 +10,14 @@ import gymnasium
 PICK_PLACE = "qsft_robot/PickPlace-v0"
 DRAWER_GRASP = "qsft_robot/DrawerGrasp-v0"
 TWENTY_QUESTIONS = "qsft_robot/TwentyQuestions-v0"
+WEBSHOP = "qsft_robot/WebShop-v0"
 WORDLE = "qsft_robot/Wordle-v0"
 
 _ENTRY_POINTS = {
     PICK_PLACE: "qsft_robot.sim.countertop.pick_place:PickPlaceEnv",
     DRAWER_GRASP: "qsft_robot.sim.countertop.drawer_grasp:DrawerGraspEnv",
     TWENTY_QUESTIONS: "qsft_robot.sim.language.twenty_questions:TwentyQuestionsEnv",
+    WEBSHOP: "qsft_robot.sim.language.webshop:WebShopEnv",
     WORDLE: "qsft_robot.sim.language.wordle:WordleEnv",
 }
 for _id, _entry_point in _ENTRY_POINTS.items():

@@ -10,11 +10,13 @@ from qsft_robot.agents.scripted.base import ScriptedAgent
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
 from qsft_robot.agents.scripted.twenty_questions import ScriptedTwentyQuestions, TwentyQuestionsImperfections
+from qsft_robot.agents.scripted.webshop import ScriptedWebShop, WebShopImperfections
 from qsft_robot.agents.scripted.wordle import ScriptedWordle, WordleImperfections
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
 from qsft_robot.sim.language.twenty_questions import TwentyQuestionsEnv
+from qsft_robot.sim.language.webshop import WebShopEnv
 from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "ScriptedDrawerGrasp",
     "ScriptedPickPlace",
     "ScriptedTwentyQuestions",
+    "ScriptedWebShop",
     "ScriptedWordle",
     "TwentyQuestionsImperfections",
+    "WebShopImperfections",
     "WordleImperfections",
     "make_scripted_agent",
 ]
@@ -34,6 +38,7 @@ _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
     TwentyQuestionsEnv: (ScriptedTwentyQuestions, TwentyQuestionsImperfections),
+    WebShopEnv: (ScriptedWebShop, WebShopImperfections),
     WordleEnv: (ScriptedWordle, WordleImperfections),
 }
 

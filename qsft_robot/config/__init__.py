@@ -18,7 +18,14 @@ from qsft_robot.config.commands import (
 )
 from qsft_robot.config.compose import load, options_of
 from qsft_robot.config.fields import choice, kind, section, setting, settings
-from qsft_robot.config.language import TwentyQuestionsConfig, TwentyQuestionsOptions, WordleConfig, WordleOptions
+from qsft_robot.config.language import (
+    TwentyQuestionsConfig,
+    TwentyQuestionsOptions,
+    WebShopConfig,
+    WebShopOptions,
+    WordleConfig,
+    WordleOptions,
+)
 from qsft_robot.config.resolved import (
     collection_options,
     dataset_path,
@@ -66,6 +73,8 @@ __all__ = [
     "TrainingConfig",
     "TwentyQuestionsConfig",
     "TwentyQuestionsOptions",
+    "WebShopConfig",
+    "WebShopOptions",
     "WordleConfig",
     "WordleOptions",
     "choice",

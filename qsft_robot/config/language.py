@@ -66,3 +66,22 @@ class TwentyQuestionsConfig(SimConfig):
 
     options: TwentyQuestionsOptions = section(TwentyQuestionsOptions, "keywords of the environment's constructor")
     imperfections: dict[str, float] = imperfections_of("twenty_questions:TwentyQuestionsImperfections")
+
+
+@settings
+class WebShopOptions:
+    """Keywords of WebShop's constructor."""
+
+    products: int = setting(1000, "products that the shop sells", minimum=100, maximum=9999)
+    catalogue_seed: int = setting(0, "which products and goals there are", minimum=0)
+    split: Literal["train", "held_out", "all"] = setting("train", "goals: the first 500 are held out of 2,000")
+    max_episode_steps: int = setting(15, "actions until a visit is cut off", minimum=1)
+
+
+@kind(SimConfig, "webshop")
+@settings
+class WebShopConfig(SimConfig):
+    """WebShop."""
+
+    options: WebShopOptions = section(WebShopOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = imperfections_of("webshop:WebShopImperfections")
