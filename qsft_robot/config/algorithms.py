@@ -36,7 +36,7 @@ class QsftConfig(AlgorithmConfig):
     monte_carlo_mixture: float = setting(0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1)
     extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
     initialisation: Literal["behaviour", "random"] = setting("behaviour", "what theta starts from: pi_phi, or nothing")
-    beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
+    beta: float = setting(10.0, "inverse temperature of the extracted policy", minimum=0)
     support_threshold: float = setting(
         0.02, "a token is in support from this share of the likeliest one's", minimum=0, below=1
     )

@@ -131,6 +131,9 @@ class TrainingConfig:
     weight_decay: float = setting(1e-4, "decoupled weight decay", minimum=0)
     warmup_steps: int = setting(200, "steps of linear warm-up", minimum=0)
     gradient_clip: float = setting(1.0, "largest norm of the gradient", above=0)
+    weight_average: float = setting(
+        0.998, "decay of the running mean of the weights that acts; 0: the last weights act", minimum=0, below=1
+    )
     held_out_fraction: float = setting(0.1, "share of episodes kept for early stopping", above=0, below=1)
     evaluation_period: int = setting(250, "steps between two looks at the held-out episodes", minimum=1)
     patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)

@@ -24,6 +24,7 @@ from qsft_robot.algorithms.base import Algorithm, TokenBatch
 from qsft_robot.errors import TrainingError
 from qsft_robot.training.metrics import MetricsLog, Progress
 from qsft_robot.training.state_files import read_description, read_tensors, write_folder
+from qsft_robot.training.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class TrainingLoop:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
+        self.average = WeightAverage(algorithm.networks, settings.weight_average)
         self.loss = torch.compile(algorithm.loss) if settings.compile else algorithm.loss
         self.step = 0
         self.best = math.inf
@@ -116,6 +118,8 @@ class TrainingLoop:
             )
             record["kept_step"] = float(self.best_step)
             record["held_out_loss"] = self.best
+        else:
+            self.average.apply()
         self.algorithm.eval()
         return record
 
@@ -140,6 +144,7 @@ class TrainingLoop:
                 f"{self.settings.learning_rate:g}); the state before is in {self.states}"
             )
         self.optimizer.step()
+        self.average.update(self.step)
         self.algorithm.after_step()
         return {**{key: value.detach() for key, value in terms.items()}, "gradient_norm": norm, "learning_rate": rate}
 
@@ -152,15 +157,17 @@ class TrainingLoop:
     def _held_out_loss(self) -> float:
         self.algorithm.eval()
         losses, weights = [], []
-        for batch in self.held_out():
-            with self.accelerator.autocast():
-                losses.append(float(self.algorithm.loss(batch)["loss"]))
-            weights.append(float(batch.valid.sum()))
-        loss = float(np.average(losses, weights=weights)) if losses else math.inf
-        if loss < self.best:
-            self.best, self.best_step = loss, self.step
-            if self.stage.early_stopping:
-                self.best_weights = {key: value.clone() for key, value in self.algorithm.networks.state_dict().items()}
+        with self.average.applied():
+            for batch in self.held_out():
+                with self.accelerator.autocast():
+                    losses.append(float(self.algorithm.loss(batch)["loss"]))
+                weights.append(float(batch.valid.sum()))
+            loss = float(np.average(losses, weights=weights)) if losses else math.inf
+            if loss < self.best:
+                self.best, self.best_step = loss, self.step
+                if self.stage.early_stopping:
+                    networks = self.algorithm.networks.state_dict()
+                    self.best_weights = {key: value.clone() for key, value in networks.items()}
         return loss
 
     def _out_of_patience(self) -> bool:
@@ -174,6 +181,7 @@ class TrainingLoop:
         tensors = {f"algorithm/{key}": value for key, value in self.algorithm.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+        tensors |= {f"average/{key}": value for key, value in self.average.state_dict().items()}
         tensors |= {f"best/{key}": value for key, value in self.best_weights.items()}
         description = {
             "step": self.step,
@@ -190,6 +198,7 @@ class TrainingLoop:
             description = read_description(folder, "state")
             tensors = read_tensors(folder, "state", self.accelerator.device)
             self.algorithm.load_state_dict(_under("algorithm/", tensors))
+            self.average.load_state_dict(_under("average/", tensors))
             self.best_weights = _under("best/", tensors)
             slots: dict[int, dict[str, Tensor]] = {}
             for key, value in _under("optimizer/", tensors).items():
