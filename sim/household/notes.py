@@ -1,0 +1,49 @@
+"""What an attentive player would write down: the task, what is held, and what was seen where.
+
+A text of the game itself tells only what the last command did. Notes make the observation enough to act on alone, for
+models that do not see the whole episode; nothing stands in them that was not seen.
+"""
+
+from __future__ import annotations
+
+from qsft_robot.sim.household.scene import Thing, Turn
+
+
+class Notes:
+    """The notes of one episode.
+
+    Args:
+        task: what is asked for, in English.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self._seen: dict[str, str] = {}
+
+    def text(self, turn: Turn, command: str) -> str:
+        """Take down what a turn shows, and return all there is to know.
+
+        Args:
+            turn: the engine's answer.
+            command: what it answers to; empty at the beginning.
+        """
+        place = turn.scene.place
+        if place is not None:
+            self._seen.pop(place.name, None)
+            closed = place.openable and not place.opened
+            self._seen[place.name] = "closed" if closed else ", ".join(map(_described, place.contents)) or "nothing"
+        held = turn.scene.held
+        lines = [
+            f"Task: {self._task}",
+            f"Held: {'nothing' if held is None else _described(held)}",
+            f"At: {'the middle of the room' if place is None else place.name}",
+        ]
+        if self._seen:
+            lines.append("Seen: " + "; ".join(f"{name}: {what}" for name, what in self._seen.items()))
+        said = turn.feedback if command else turn.feedback.partition("Your task is to:")[0]
+        lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]
+        return "\n".join(lines)
+
+
+def _described(thing: Thing) -> str:
+    return f"{thing.name} ({', '.join(sorted(thing.marks))})" if thing.marks else thing.name
