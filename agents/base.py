@@ -14,8 +14,12 @@ Observation = Mapping[str, np.ndarray]
 
 
 def as_observation(value: Any) -> Observation:
-    """What an environment returned, as the mapping that agents and stores take: a bare text gets the key "text"."""
-    return {"text": np.array(value, dtype=TEXT)} if isinstance(value, str) else value
+    """What an environment returned, as the mapping that agents and stores take.
+
+    A bare text gets the key "text"; every text becomes an array () of dtype `TEXT`.
+    """
+    parts = {"text": value} if isinstance(value, str) else value
+    return {key: np.array(part, dtype=TEXT) if isinstance(part, str) else part for key, part in parts.items()}
 
 
 class Agent(ABC):

@@ -9,6 +9,7 @@ import gymnasium
 
 PICK_PLACE = "qsft_robot/PickPlace-v0"
 DRAWER_GRASP = "qsft_robot/DrawerGrasp-v0"
+HOUSEHOLD = "qsft_robot/Household-v0"
 TWENTY_QUESTIONS = "qsft_robot/TwentyQuestions-v0"
 WEBSHOP = "qsft_robot/WebShop-v0"
 WORDLE = "qsft_robot/Wordle-v0"
@@ -16,6 +17,7 @@ WORDLE = "qsft_robot/Wordle-v0"
 _ENTRY_POINTS = {
     PICK_PLACE: "qsft_robot.sim.countertop.pick_place:PickPlaceEnv",
     DRAWER_GRASP: "qsft_robot.sim.countertop.drawer_grasp:DrawerGraspEnv",
+    HOUSEHOLD: "qsft_robot.sim.household.environment:HouseholdEnv",
     TWENTY_QUESTIONS: "qsft_robot.sim.language.twenty_questions:TwentyQuestionsEnv",
     WEBSHOP: "qsft_robot.sim.language.webshop:WebShopEnv",
     WORDLE: "qsft_robot.sim.language.wordle:WordleEnv",

@@ -8,6 +8,7 @@ from typing import Any
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.scripted.base import ScriptedAgent
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
+from qsft_robot.agents.scripted.household import HouseholdImperfections, ScriptedHousehold
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
 from qsft_robot.agents.scripted.twenty_questions import ScriptedTwentyQuestions, TwentyQuestionsImperfections
 from qsft_robot.agents.scripted.webshop import ScriptedWebShop, WebShopImperfections
@@ -15,15 +16,18 @@ from qsft_robot.agents.scripted.wordle import ScriptedWordle, WordleImperfection
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
+from qsft_robot.sim.household.environment import HouseholdEnv
 from qsft_robot.sim.language.twenty_questions import TwentyQuestionsEnv
 from qsft_robot.sim.language.webshop import WebShopEnv
 from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
     "DrawerGraspImperfections",
+    "HouseholdImperfections",
     "PickPlaceImperfections",
     "ScriptedAgent",
     "ScriptedDrawerGrasp",
+    "ScriptedHousehold",
     "ScriptedPickPlace",
     "ScriptedTwentyQuestions",
     "ScriptedWebShop",
@@ -37,6 +41,7 @@ __all__ = [
 _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
+    HouseholdEnv: (ScriptedHousehold, HouseholdImperfections),
     TwentyQuestionsEnv: (ScriptedTwentyQuestions, TwentyQuestionsImperfections),
     WebShopEnv: (ScriptedWebShop, WebShopImperfections),
     WordleEnv: (ScriptedWordle, WordleImperfections),

@@ -4,7 +4,8 @@
     config = load(TrainConfig, ["sim=pick_place", "training.learning_rate=1e-3"])
     config.training.learning_rate
 
-Defaults and limits stand once, in the classes (schema.py, language.py, algorithms.py, suites.py, commands.py).
+Defaults and limits stand once, in the classes (schema.py, household.py, language.py, algorithms.py, suites.py,
+commands.py).
 A YAML file holds what an option changes. `kind` in it names the class that describes the option.
 """
 
@@ -18,6 +19,7 @@ from qsft_robot.config.commands import (
 )
 from qsft_robot.config.compose import load, options_of
 from qsft_robot.config.fields import choice, kind, section, setting, settings
+from qsft_robot.config.household import HouseholdConfig, HouseholdOptions
 from qsft_robot.config.language import (
     TwentyQuestionsConfig,
     TwentyQuestionsOptions,
@@ -63,6 +65,8 @@ __all__ = [
     "DrawerOptions",
     "EvaluateConfig",
     "EvaluationConfig",
+    "HouseholdConfig",
+    "HouseholdOptions",
     "ModelConfig",
     "QsftConfig",
     "RoboticsTransformerConfig",
