@@ -129,7 +129,7 @@ def _cupboard(
     for x in (-width / 2 + wall / 2, width / 2 - wall / 2):
         mesh.box((wall, depth, height), (x, -depth / 2, base), colour)
     room = (height - wall) / shelves
-    surfaces = []
+    surfaces: list[Surface] = []
     for level in range(shelves + 1):
         mesh.box(
             (width, depth, wall), (0, -depth / 2, base + level * room), colour if level in (0, shelves) else inside

@@ -19,7 +19,7 @@ import re
 import sys
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -127,10 +127,10 @@ class TranslatedState(PddlState):
 
     def __init__(self, library: Any, problem: str, logic: GameLogic) -> None:
         # PddlState's own constructor would translate; State's takes only a logic of TextWorld's other engine.
-        self._facts = defaultdict(set)
-        self._vars_by_name = {}
-        self._vars_by_type = defaultdict(set)
-        self._var_counts = Counter()
+        self._facts: dict[Any, set[Proposition]] = defaultdict(set)
+        self._vars_by_name: dict[str, Variable] = {}
+        self._vars_by_type: dict[str, set[Variable]] = defaultdict(set)
+        self._var_counts: Counter[str] = Counter()
         self._logic = logic
         self.downward_lib = library
         self.pddl_problem = problem
@@ -289,7 +289,7 @@ def serve(connection: Connection) -> None:
     Ends when the other side closes the connection or is gone.
     """
     player = TextGame()
-    acts = {"begin": player.begin, "command": player.command}
+    acts: dict[str, Callable[[Any], Turn]] = {"begin": player.begin, "command": player.command}
     while True:
         try:
             act, content = connection.recv()
