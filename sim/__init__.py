@@ -10,6 +10,8 @@ import gymnasium
 PICK_PLACE = "qsft_robot/PickPlace-v0"
 DRAWER_GRASP = "qsft_robot/DrawerGrasp-v0"
 HOUSEHOLD = "qsft_robot/Household-v0"
+CHESS = "qsft_robot/Chess-v0"
+CHESS_ENDGAME = "qsft_robot/ChessEndgame-v0"
 TWENTY_QUESTIONS = "qsft_robot/TwentyQuestions-v0"
 WEBSHOP = "qsft_robot/WebShop-v0"
 WORDLE = "qsft_robot/Wordle-v0"
@@ -18,6 +20,8 @@ _ENTRY_POINTS = {
     PICK_PLACE: "qsft_robot.sim.countertop.pick_place:PickPlaceEnv",
     DRAWER_GRASP: "qsft_robot.sim.countertop.drawer_grasp:DrawerGraspEnv",
     HOUSEHOLD: "qsft_robot.sim.household.environment:HouseholdEnv",
+    CHESS: "qsft_robot.sim.language.chess:ChessEnv",
+    CHESS_ENDGAME: "qsft_robot.sim.language.chess:ChessEndgameEnv",
     TWENTY_QUESTIONS: "qsft_robot.sim.language.twenty_questions:TwentyQuestionsEnv",
     WEBSHOP: "qsft_robot.sim.language.webshop:WebShopEnv",
     WORDLE: "qsft_robot.sim.language.wordle:WordleEnv",

@@ -7,6 +7,7 @@ from typing import Any
 
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.scripted.base import ScriptedAgent
+from qsft_robot.agents.scripted.chess import ChessImperfections, ScriptedChess
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.household import HouseholdImperfections, ScriptedHousehold
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
@@ -17,15 +18,18 @@ from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.countertop.drawer_grasp import DrawerGraspEnv
 from qsft_robot.sim.countertop.pick_place import PickPlaceEnv
 from qsft_robot.sim.household.environment import HouseholdEnv
+from qsft_robot.sim.language.chess import ChessEndgameEnv, ChessEnv
 from qsft_robot.sim.language.twenty_questions import TwentyQuestionsEnv
 from qsft_robot.sim.language.webshop import WebShopEnv
 from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
+    "ChessImperfections",
     "DrawerGraspImperfections",
     "HouseholdImperfections",
     "PickPlaceImperfections",
     "ScriptedAgent",
+    "ScriptedChess",
     "ScriptedDrawerGrasp",
     "ScriptedHousehold",
     "ScriptedPickPlace",
@@ -42,6 +46,8 @@ _AGENTS: dict[type, tuple[type, type]] = {
     PickPlaceEnv: (ScriptedPickPlace, PickPlaceImperfections),
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
     HouseholdEnv: (ScriptedHousehold, HouseholdImperfections),
+    ChessEnv: (ScriptedChess, ChessImperfections),
+    ChessEndgameEnv: (ScriptedChess, ChessImperfections),
     TwentyQuestionsEnv: (ScriptedTwentyQuestions, TwentyQuestionsImperfections),
     WebShopEnv: (ScriptedWebShop, WebShopImperfections),
     WordleEnv: (ScriptedWordle, WordleImperfections),

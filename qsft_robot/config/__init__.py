@@ -21,6 +21,10 @@ from qsft_robot.config.compose import load, options_of
 from qsft_robot.config.fields import choice, kind, section, setting, settings
 from qsft_robot.config.household import HouseholdConfig, HouseholdOptions
 from qsft_robot.config.language import (
+    ChessConfig,
+    ChessEndgameConfig,
+    ChessEndgameOptions,
+    ChessOptions,
     TwentyQuestionsConfig,
     TwentyQuestionsOptions,
     WebShopConfig,
@@ -57,6 +61,10 @@ __all__ = [
     "AlgorithmConfig",
     "BehaviourCloningConfig",
     "BenchmarkConfig",
+    "ChessConfig",
+    "ChessEndgameConfig",
+    "ChessEndgameOptions",
+    "ChessOptions",
     "CollectConfig",
     "CountertopConfig",
     "CountertopOptions",

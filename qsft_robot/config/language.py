@@ -85,3 +85,53 @@ class WebShopConfig(SimConfig):
 
     options: WebShopOptions = section(WebShopOptions, "keywords of the environment's constructor")
     imperfections: dict[str, float] = imperfections_of("webshop:WebShopImperfections")
+
+
+@settings
+class ChessOptions:
+    """Keywords of the constructor of chess."""
+
+    opponent: Literal["elo", "sampled"] = setting(
+        "elo", "Stockfish by its own Elo setting, or by drawing among its best moves, which repeats with the seed"
+    )
+    opponent_elo: int = setting(
+        1350, "Elo of the opponent; 1350 is the least that Stockfish 15.1 takes", minimum=1320, maximum=3190
+    )
+    opponent_temperature: float = setting(100.0, "of the draw among its best moves, centipawns (sampled)", above=0)
+    opponent_random: float = setting(0.0, "probability that it makes any legal move", minimum=0, maximum=1)
+    nodes: int = setting(200, "positions that Stockfish may look at for a move", minimum=1)
+    illegal: Literal["continue", "terminate"] = setting("continue", "an illegal move costs 1 and is asked for again")
+    loss_reward: float = setting(-1.0, "reward of a loss", minimum=-1, maximum=0)
+    max_episode_steps: int = setting(400, "actions, illegal ones too, until a game is cut off", minimum=1)
+    stockfish: str | None = setting(None, "path of Stockfish; null: on the PATH or in /usr/games")
+
+
+@settings
+class ChessEndgameOptions(ChessOptions):
+    """Keywords of the constructor of endgames."""
+
+    pieces: list[Literal["Q", "R", "QQ", "QR", "RR"]] = setting(
+        ["Q", "R", "QR", "RR"], "what White may have besides the king"
+    )
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if not self.pieces:
+            yield "pieces=[] leaves nothing to play with"
+
+
+@kind(SimConfig, "chess")
+@settings
+class ChessConfig(SimConfig):
+    """Chess."""
+
+    options: ChessOptions = section(ChessOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = imperfections_of("chess:ChessImperfections")
+
+
+@kind(SimConfig, "chess_endgame")
+@settings
+class ChessEndgameConfig(ChessConfig):
+    """Endgames of chess."""
+
+    options: ChessEndgameOptions = section(ChessEndgameOptions, "keywords of the environment's constructor")
