@@ -124,6 +124,7 @@ class TextEngine(Engine):
             stdout=subprocess.DEVNULL,
             stderr=self._complaints,
             pass_fds=[there.fileno()],
+            start_new_session=True,  # Ctrl-C is for the program, which closes the connection
         )
         there.close()
         self._connection = here

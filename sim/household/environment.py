@@ -33,7 +33,7 @@ from qsft_robot.sim.household.tasks import TASK_TYPES
 EPISODE_STEPS = 30
 """Commands until an episode is truncated."""
 
-LONGEST_TEXT = 8192
+LONGEST_TEXT = 16384
 LONGEST_COMMAND = 128
 PICTURE_SIZE = 384
 """Pixels per side of `render()`."""
@@ -205,6 +205,11 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         """What the agent stands before."""
         return self.turn.scene
 
+    @property
+    def engine_process(self) -> int | None:
+        """Id of the process that plays the games, once one was begun."""
+        return getattr(self._engine, "process_id", None)
+
     # Parts.
 
     def _info(self) -> dict[str, Any]:
@@ -218,7 +223,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
 
     def _observe(self, command: str) -> dict[str, Any]:
         text = self.turn.feedback if self._text == "engine" else self._notes.text(self.turn, command)
-        observation: dict[str, Any] = {"text": _printable(text)[:LONGEST_TEXT]}
+        observation: dict[str, Any] = {"text": _printable(text)}
         if self._image_size:
             observation["image"] = self._picture(self._image_size)
         return observation

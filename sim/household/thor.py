@@ -110,11 +110,15 @@ def _real_environment() -> Callable[[dict[str, Any], str], Any]:
             "engine=thor needs an X server, and DISPLAY names none that answers: start one (for example with "
             "startx or Xvfb), or play with engine=text, which draws its own pictures"
         )
-    # alfworld makes a folder in the user's home at import unless this names one.
-    os.environ.setdefault("ALFWORLD_DATA", tempfile.gettempdir())
+    # alfworld makes a folder in the user's home at import unless this variable names one, and sets it.
+    before = os.environ.get("ALFWORLD_DATA")
+    os.environ["ALFWORLD_DATA"] = before or tempfile.gettempdir()
     try:
         from alfworld.agents.environment.alfred_thor_env import AlfredThorEnv
     except ImportError as error:
         raise MissingExtraError(EXTRA, f"engine=thor (AI2-THOR: {error})") from error
+    finally:
+        if before is None:
+            del os.environ["ALFWORLD_DATA"]
     made: Callable[[dict[str, Any], str], Any] = AlfredThorEnv
     return made

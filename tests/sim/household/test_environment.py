@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 import qsft_robot.sim
 from qsft_robot.agents.scripted import make_scripted_agent
+from qsft_robot.benchmarks.household import measure_household
 from qsft_robot.errors import DataError
 from qsft_robot.sim.household.engine import TextEngine
 from qsft_robot.sim.household.environment import NOTHING, HouseholdEnv
@@ -155,6 +156,15 @@ def test_the_engines_process_is_replaced():
     for process in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_speed_and_memory_are_measured():
+    figures = measure_household(steps=10)
+    assert figures["games"] == 5
+    assert figures["games_per_second"] > 0
+    assert figures["steps_per_second"] > 0
+    assert figures["steps_per_second_without_picture"] > 0
+    assert all(value > 10 for moment in figures["memory_megabytes"].values() for value in moment.values())
 
 
 def test_a_game_that_cannot_be_played_is_named():
