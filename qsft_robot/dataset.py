@@ -29,6 +29,7 @@ def info(config: DatasetConfig) -> dict[str, Any]:
     import numpy as np
 
     from qsft_robot.datasets.store import TrajectoryStore
+    from qsft_robot.evaluation.statistics import mean_interval
 
     store = TrajectoryStore.open(config.dataset)
     lengths, returns = store.episode_lengths, store.episode_returns
@@ -55,7 +56,12 @@ def info(config: DatasetConfig) -> dict[str, Any]:
     if len(store):
         result |= {
             "success_rate": float(np.mean(store.success)),
-            "return": {"mean": float(returns.mean()), "least": float(returns.min()), "most": float(returns.max())},
+            "return": {
+                "mean": float(returns.mean()),
+                "interval": mean_interval(returns)[1:] if len(store) > 1 else None,  # 95%
+                "least": float(returns.min()),
+                "most": float(returns.max()),
+            },
             "length": {"mean": float(lengths.mean()), "least": int(lengths.min()), "most": int(lengths.max())},
             "truncated_rate": float(np.mean(store.truncated)),
             "seeds": [int(store.seeds.min()), int(store.seeds.max())],

@@ -14,6 +14,7 @@ CHESS = "qsft_robot/Chess-v0"
 CHESS_ENDGAME = "qsft_robot/ChessEndgame-v0"
 TWENTY_QUESTIONS = "qsft_robot/TwentyQuestions-v0"
 WEBSHOP = "qsft_robot/WebShop-v0"
+WEBSHOP_ORIGINAL = "qsft_robot/WebShopOriginal-v0"
 WORDLE = "qsft_robot/Wordle-v0"
 
 _ENTRY_POINTS = {
@@ -24,6 +25,7 @@ _ENTRY_POINTS = {
     CHESS_ENDGAME: "qsft_robot.sim.language.chess:ChessEndgameEnv",
     TWENTY_QUESTIONS: "qsft_robot.sim.language.twenty_questions:TwentyQuestionsEnv",
     WEBSHOP: "qsft_robot.sim.language.webshop:WebShopEnv",
+    WEBSHOP_ORIGINAL: "qsft_robot.sim.language.webshop_original:OriginalWebShopEnv",
     WORDLE: "qsft_robot.sim.language.wordle:WordleEnv",
 }
 for _id, _entry_point in _ENTRY_POINTS.items():

@@ -56,6 +56,7 @@ def test_info(path, call):
     assert code == 0
     assert (result["episodes"], result["steps"], result["task"]) == (3, 12, "toy")
     assert result["success_rate"] == pytest.approx(1 / 3)
+    assert result["return"]["interval"] == pytest.approx([1 / 3 - 0.6533, 1 / 3 + 0.6533], abs=1e-4)
     assert result["observations"] == {"image": {"shape": [8, 8, 3], "dtype": "uint8"}}
     assert result["policies"] == {"someone": 3}
 
