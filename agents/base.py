@@ -12,6 +12,9 @@ from qsft_robot.datasets.episode import TEXT
 
 Observation = Mapping[str, np.ndarray]
 
+DECODINGS = ("greedy", "sample", "sharp")
+"""How a `TokenAgent` chooses tokens: the likeliest, one drawn, or one drawn at a low temperature."""
+
 
 def as_observation(value: Any) -> Observation:
     """What an environment returned, as the mapping that agents and stores take.

@@ -1,7 +1,7 @@
 """All algorithms on equal terms: `python -m qsft_robot.benchmark suite=robot sim=pick_place run=results/robot`.
 
 A cell is one method, one dataset size and one training seed: an `Experiment` with the same network, batches, steps and
-evaluation episodes as every other cell, played greedily and by sampling, of which the better counts. A finished cell
+evaluation episodes as every other cell, played by every decoding, of which the best counts. A finished cell
 leaves `cells/<name>/cell.json` and is not made again, so a stopped benchmark goes on where it was. Every result
 file is written anew after each cell: `<sim>.json`, `<sim>.md` (the table) and `<sim>.png`.
 
@@ -96,7 +96,7 @@ def experiment_of(config: BenchmarkConfig, cell: Cell, folder: Path) -> TrainCon
         plain.update({name: to_dict(getattr(config, name)) for name in SHARED_SECTIONS})
         for word in words:
             _copy(word.partition("=")[0], worded, plain)
-        plain["evaluation"].update(decoding="both", compare=False)
+        plain["evaluation"].update(decoding="all", compare=False)
         run_folder = folder / "cells" / config.sim.name / cell.name
         plain.update(seed=cell.seed, dataset=config.dataset, workers=config.workers, run=str(run_folder))
         if cell.size is not None:

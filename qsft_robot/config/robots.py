@@ -29,7 +29,7 @@ class DeployConfig:
     checkpoint: str | None = setting(None, "checkpoint or run folder of the policy")
     policy: str | None = setting(None, "ws://host:port of a policy that `serve` offers, instead of a checkpoint")
     token: str | None = setting(None, "what the policy's server asks for; null: the variable QSFT_ROBOT_TOKEN")
-    decoding: Literal["greedy", "sample"] = setting("greedy", "how action tokens are chosen")
+    decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
     episodes: int = setting(10, "episodes to play", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
     max_episode_steps: int = setting(60, "time limit of an episode, actions", minimum=1)
@@ -55,7 +55,7 @@ class ServeConfig:
     """python -m qsft_robot.serve: offer a policy to arms on other computers."""
 
     checkpoint: str = setting(help="checkpoint or run folder of the policy")
-    decoding: Literal["greedy", "sample"] = setting("greedy", "how action tokens are chosen")
+    decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
     host: str = setting("127.0.0.1", "address to listen on; any but the own computer's needs a token")
     port: int = setting(8731, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
     token: str | None = setting(None, "what clients must know; null: the variable QSFT_ROBOT_TOKEN")

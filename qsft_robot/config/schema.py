@@ -158,8 +158,8 @@ class EvaluationConfig:
     episodes: int = setting(200, "episodes to play", minimum=1)
     environments: int = setting(8, "environments played at a time", minimum=1)
     workers: int = setting(2, "processes that simulate them", minimum=0)
-    decoding: Literal["greedy", "sample", "both"] = setting(
-        "greedy", "the likeliest token, one drawn at random, or both ways, of which the better counts"
+    decoding: Literal["greedy", "sample", "sharp", "all"] = setting(
+        "sharp", "the likeliest token, one drawn, one drawn near the likeliest, or every way, of which the best counts"
     )
     seed: int = setting(
         0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from qsft_robot.agents.token_agent import DECODINGS, TokenAgent
+from qsft_robot.agents.base import DECODINGS
+from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
@@ -23,13 +24,13 @@ def evaluation_seeds(settings: EvaluationConfig) -> list[int]:
 
 def decodings_of(settings: EvaluationConfig) -> tuple[str, ...]:
     """The ways to decode that the settings ask for."""
-    return DECODINGS if settings.decoding == "both" else (settings.decoding,)
+    return DECODINGS if settings.decoding == "all" else (settings.decoding,)
 
 
 def play_checkpoint(
     checkpoint: Path, decodings: Sequence[str], task: Task, settings: EvaluationConfig, folder: Path
 ) -> dict[str, Any]:
-    """Play the policy by each decoding; the better one counts, and is put on video.
+    """Play the policy by each decoding; the best one counts, and is put on video.
 
     Returns:
         Its summary, with the decoding, where the outcomes of each decoding and the videos were written.

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import yaml
 
+from qsft_robot.agents.base import DECODINGS
 from qsft_robot.errors import DataError
 from qsft_robot.training.metrics import read_metrics
 
@@ -29,7 +30,7 @@ class Played:
 
     Attributes:
         policy: for example "qsft", "bc" or "scripted".
-        decoding: "greedy", "sample", or "" where there is nothing to decode.
+        decoding: "greedy", "sample", "sharp", or "" where there is nothing to decode.
         summary: success_rate, success_interval, episodes, return, length.
         success: evaluation seed -> whether that episode succeeded.
     """
@@ -136,7 +137,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _played(path: Path) -> Played:
     summary = _read_json(path)
     policy, _, decoding = path.stem.rpartition("_")
-    if decoding not in ("greedy", "sample"):
+    if decoding not in DECODINGS:
         policy, decoding = path.stem, ""
     try:
         success = {int(each["seed"]): bool(each["success"]) for each in summary.pop("outcomes")}

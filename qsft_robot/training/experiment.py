@@ -25,7 +25,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from qsft_robot.agents.token_agent import DECODINGS
+from qsft_robot.agents.base import DECODINGS
 from qsft_robot.algorithms import Algorithm, make_algorithm
 from qsft_robot.collect import collect_as_configured
 from qsft_robot.config import (
@@ -246,7 +246,7 @@ class Experiment:
         return figures
 
     def _evaluate(self) -> dict[str, Any]:
-        """Play the scripted policy, the behaviour clone (the better of greedy and sampled) and the algorithm's."""
+        """Play the scripted policy, the behaviour clone (its best decoding) and the algorithm's."""
         sim, settings = self.config.sim, self.config.evaluation
         task = Task(sim.env_id, evaluation_options(sim))
         results = {}

@@ -65,7 +65,7 @@ def test_greedy_decoding_equals_decoding_without_cache(history: int) -> None:
         assert tokens.tolist() == greedy_without_cache(policy, observations, step)
 
 
-@pytest.mark.parametrize("decoding", ["greedy", "sample"])
+@pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp"])
 def test_an_episode_does_not_depend_on_what_is_decoded_beside_it(decoding: str) -> None:
     agent = TokenAgent(make_policy(), decoding, torch.float64)
     observations = make_observations(12)
