@@ -150,11 +150,11 @@ def play(config: DatasetConfig) -> dict[str, Any]:
             logger.warning("%s has no Q-values: its algorithm learns none", config.checkpoint)
     title = f"episode {config.episode}, seed {episode.seed}, {episode.policy}"
     is_text = transcripts.is_text(episode)
+    drawing: Any = transcripts if is_text else pictures
     if output.suffix == ".png":
-        draw = transcripts.contact_sheet if is_text else pictures.contact_sheet
-        pictures.write_picture(output, draw(episode, title, values))
+        pictures.write_picture(output, drawing.contact_sheet(episode, title, values))
     else:
-        frames = (transcripts if is_text else pictures).video_frames(episode, title, values)
+        frames = drawing.video_frames(episode, title, values)
         pictures.write_video(output, [*frames, *frames[-1:] * pictures.FRAMES_PER_SECOND])
     return {
         "dataset": config.dataset,

@@ -112,7 +112,7 @@ class TextGame(gymnasium.Env[str, str]):
         self._ended = terminated or truncated
         return self.text(), float(reward), terminated, truncated, self._info(valid)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """With `ansi`, the text that the player sees."""
         return self.text() if self.render_mode == "ansi" else None
 
