@@ -24,6 +24,7 @@ class Surface:
         clearance: height that things may have, m.
         share: of the width that one thing may fill.
         rows: most rows; one where the camera looks level and a second row would be hidden.
+        leans: whether flat things lean against the back, to be seen from the front.
     """
 
     centre: Point
@@ -32,6 +33,7 @@ class Surface:
     clearance: float = 1.0
     share: float = 0.42
     rows: int = 9
+    leans: bool = False
 
 
 @dataclass
@@ -136,7 +138,7 @@ def _cupboard(
         )
         if level < shelves:
             place = (0.0, -depth * 0.6, base + level * room + wall)
-            surfaces.insert(0, Surface(place, width - 3 * wall, depth * 0.7, room - 1.5 * wall, rows=1))
+            surfaces.insert(0, Surface(place, width - 3 * wall, depth * 0.7, room - 1.5 * wall, rows=1, leans=True))
     if opened:
         mesh.box((wall, width * 0.94, height), (-width / 2 - wall / 2, -depth - width * 0.47, base), colour)
     else:
@@ -409,7 +411,7 @@ def _bar(width: float, colour: str, drop: float) -> Furniture:
     mesh = Mesh().box((width, 0.04, 0.04), (0, -0.12, 1.3), colour)
     for x in (-width / 2, width / 2):
         mesh.box((0.06, 0.14, 0.08), (x, -0.07, 1.28), colour)
-    surface = Surface((0.0, -0.22, 1.3 - drop), width, width, share=0.85)
+    surface = Surface((0.0, -0.22, 1.3 - drop), width, width, share=0.85, rows=1)
     focus = (0.0, -0.2, 1.3 - 0.4 * width)
     return Furniture(mesh, max(0.5, width), [surface], focus, width * 1.7, 12.0, high=True)
 

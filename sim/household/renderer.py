@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
+from math import cos, sin
 from pathlib import Path
 
 import cv2
@@ -106,7 +107,7 @@ class Renderer:
             else:
                 self._place(self._bodies[name], PARKED)
         for name, piece in zip(used, pieces, strict=True):
-            self._place(self._bodies[name], piece.at)
+            self._place(self._bodies[name], piece.at, piece.lean)
         return [self._bodies[name] for name in used]
 
     def _load(self, piece: Piece) -> int:
@@ -124,8 +125,9 @@ class Renderer:
         pybullet.changeVisualShape(body, -1, textureUniqueId=self._palette, physicsClientId=self._client)
         return body
 
-    def _place(self, body: int, at: tuple[float, float, float]) -> None:
-        pybullet.resetBasePositionAndOrientation(body, at, (0.0, 0.0, 0.0, 1.0), physicsClientId=self._client)
+    def _place(self, body: int, at: tuple[float, float, float], lean: float = 0.0) -> None:
+        turned = (sin(lean / 2), 0.0, 0.0, cos(lean / 2))
+        pybullet.resetBasePositionAndOrientation(body, at, turned, physicsClientId=self._client)
 
     def _shoot(self, camera: Camera, size: int, flags: int) -> tuple[np.ndarray, np.ndarray]:
         view = pybullet.computeViewMatrix(camera.eye, camera.target, (0.0, 0.0, 1.0))

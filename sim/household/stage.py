@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, cos, floor, log, radians, sin, tan
+from math import asin, ceil, cos, floor, log, radians, sin, tan
 
 from qsft_robot.sim.household.furniture import Furniture, Surface, furniture
 from qsft_robot.sim.household.meshes import Mesh, Point
@@ -23,6 +23,11 @@ ROW_WIDTH = 6.5
 
 FILL = 1.12
 """A thing's own cell against the one it gets: most things are narrower than theirs."""
+
+FLAT = 0.3
+"""Things lower than this, in their cell, show little of themselves from the front."""
+
+LEANING = radians(60.0)
 
 SIZE_STEP = 1.12
 """Things are drawn in sizes that are powers of this, so that the same mesh serves again."""
@@ -58,12 +63,14 @@ class Piece:
         mesh: its triangles.
         at: where its origin is, m.
         name: of the thing or receptacle, as the text says it; empty for walls and floor.
+        lean: angle about x, rad, that turns its upper side to the front.
     """
 
     key: tuple[object, ...]
     mesh: Mesh
     at: Point
     name: str = ""
+    lean: float = 0.0
 
 
 def arrange(scene: Scene) -> tuple[Camera, list[Piece]]:
@@ -134,7 +141,8 @@ def _rows(surface: Surface, things: Sequence[Thing]) -> Iterator[Piece]:
         stagger = 0.25 if rows > 1 and here == columns and columns > 1 else 0.0
         across = (column - (here - 1) / 2 + (stagger if row % 2 else -stagger)) * cell
         along = ((rows - 1) / 2 - row) * min(surface.depth / rows, cell)
-        yield _thing(thing, size, (x + across, y + along, z))
+        lean = LEANING if surface.leans and thing_mesh(thing).height < FLAT else 0.0
+        yield _thing(thing, size, (x + across, y + along, z), lean)
 
 
 def _grid(surface: Surface, number: int) -> tuple[int, int, float]:
@@ -149,9 +157,10 @@ def _grid(surface: Surface, number: int) -> tuple[int, int, float]:
     return best
 
 
-def _thing(thing: Thing, size: float, at: Point) -> Piece:
+def _thing(thing: Thing, size: float, at: Point, lean: float = 0.0) -> Piece:
     step = floor(log(size, SIZE_STEP))
-    return Piece((*look(thing), step), _scaled(thing_mesh(thing), step), at, thing.name)
+    raised = (at[0], at[1], at[2] + 0.45 * SIZE_STEP**step * sin(lean))  # its lower edge stays where its middle was
+    return Piece((*look(thing), step), _scaled(thing_mesh(thing), step), raised, thing.name, lean)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -179,7 +188,7 @@ def _whole_room(scene: Scene) -> tuple[Camera, list[Piece]]:
             x += piece.width + GAP
     down = radians(36.0)
     tall = 1.2 * len(low) + 0.5 * len(high) + 2.2
-    distance = max(width, tall) / 2 / tan(radians(FIELD_OF_VIEW / 2)) * 1.02
+    distance = max(width, tall) / 2 / tan(radians(FIELD_OF_VIEW / 2)) + 1.05 * (len(low) - 1)
     target = (0.0, -1.05 * (len(low) - 1), 0.75 + 0.2 * len(high))
     return Camera((0.0, target[1] - distance * cos(down), target[2] + distance * sin(down)), target), pieces
 
@@ -244,7 +253,8 @@ def _held(scene: Scene, camera: Camera) -> Iterator[Piece]:
         for eye, a, r, u in zip(camera.eye, ahead, (1.0, 0.0, 0.0), up, strict=True)
     ]
     at = (place[0], place[1], place[2])
-    item = _thing(scene.held, size, at)
+    flat = thing_mesh(scene.held).height < FLAT
+    item = _thing(scene.held, size, at, max(0.0, LEANING - asin(-ahead[2])) if flat else 0.0)
     step = floor(log(size, SIZE_STEP))
     yield item
     yield Piece(("hand", step), _scaled(_hand(), step), at)
