@@ -40,7 +40,7 @@ def info(config: DatasetConfig) -> dict[str, Any]:
     has_text = any(spec.is_text for spec in store.spec.data.values())
     raw = sum(spec.row_bytes for spec in store.spec.data.values()) * store.number_of_steps
     raw += sum(spec.row_bytes for spec in store.spec.final.values()) * len(store)
-    result = {
+    result: dict[str, Any] = {
         "dataset": str(store.path),
         "task": store.task,
         "attributes": store.attributes,
