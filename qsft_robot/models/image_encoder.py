@@ -103,4 +103,5 @@ def _pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _channels_last(layers: list[nn.Module]) -> nn.Sequential:
     # ReLU rather than GELU: on a CPU the exact GELU took a fifth of a whole training step.
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    sequence: nn.Sequential = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return sequence
