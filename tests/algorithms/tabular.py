@@ -26,7 +26,7 @@ def qsft_settings(**changes: Any) -> SimpleNamespace:
     settings = {
         "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "leftover": "dummy", "parameterisation": "residual",
         "backup": "max", "monte_carlo_mixture": 0.0, "extraction": "ratio", "beta": 20.0, "support_threshold": 0.0,
-        "initial_value": 0.2, "target_rate": 0.05, "variant": "default",
+        "initial_value": 0.2, "target_rate": 0.05, "variant": "default", "initialisation": "behaviour",
     }  # fmt: skip
     return SimpleNamespace(**{**settings, **changes})
 
