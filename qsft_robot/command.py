@@ -41,6 +41,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger("qsft_robot")
 
+# Threads that wait for each other shall sleep. Spinning, as PyTorch's OpenMP does by default, makes training several
+# times slower wherever another process wants one of the cores. Read when torch is loaded, later than this module.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def run(
     config_class: type[T],
