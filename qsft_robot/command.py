@@ -41,9 +41,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger("qsft_robot")
 
-# Threads that wait for each other shall sleep. Spinning, as PyTorch's OpenMP does by default, makes training several
-# times slower wherever another process wants one of the cores. Read when torch is loaded, later than this module.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+SPIN_COUNT = 10_000
+"""How often a thread of PyTorch's OpenMP looks for work before it sleeps. Its own default is thirty times as many: threads
+that look for long slow down the others where two share a core, and stall a training where another process wants one.
+Sleeping at once costs as much. Measured by `benchmark suite=training` on two cores: docs/benchmark.md."""
+# Read when torch is loaded, which is later than this module.
+os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
 
 
 def run(
