@@ -34,6 +34,10 @@ class Agent(ABC):
     def reset(self, seed: int) -> None:
         """Forget the last episode; every random choice of the next one follows from `seed`."""
 
+    def inform(self, info: Mapping[str, Any]) -> None:
+        """Told, before each `act`, the environment's `info` of the observation to come."""
+        del info
+
     @abstractmethod
     def act(self, observation: Observation) -> Any:
         """Return the action for `observation` (for an arm: (D,) float32 in [-1, 1]; for a text game: str)."""

@@ -37,6 +37,7 @@ def rollout(
     rewards: list[float] = []
     terminated = truncated = False
     while not (terminated or truncated):
+        agent.inform(info)
         action = agent.act(observation)
         observations.append(observation)
         received, reward, terminated, truncated, info = env.step(action)

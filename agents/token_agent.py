@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Text
 from torch import Tensor
 
 from qsft_robot.agents.base import DECODINGS, Agent, Observation
+from qsft_robot.agents.legal import LegalTokens
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
+from qsft_robot.models import LanguageModelShape, TransformerShape
+from qsft_robot.tokenization import TextTokenizer
 from qsft_robot.training.policy_files import Policy, load_policy
+from qsft_robot.training.text import prompts, scored_actions
 
 SHARP_TEMPERATURE = 0.2
 """Of `sharp` decoding. Greedy decoding never does what is likely soon but never likeliest now, such as closing the
@@ -27,6 +32,8 @@ class EpisodeMemory:
     def __init__(self, networks: Sequence[str], history: int, seed: int) -> None:
         self.frames: dict[str, deque[Tensor]] = {name: deque(maxlen=history) for name in networks}
         self.chance = np.random.default_rng(seed)
+        self.legal: tuple[str, ...] | None = None
+        """Actions to choose among; None: any."""
 
     def append(self, name: str, frame: Tensor) -> Tensor:
         """Add the newest encoded frame (tokens, width) of network `name`; return the history (H, tokens, width)."""
@@ -44,17 +51,26 @@ class TokenAgent(Agent):
         policy: what to act by.
         decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `SHARP_TEMPERATURE`.
         dtype: of the computation. With float64 rounding cannot tip a choice, so that what an episode does is the
-            same however many are decoded in a batch; evaluation uses it.
+            same however many are decoded in a batch; evaluation uses it. A pretrained language model stays as it is.
+        legal_only: choose among the actions that the environment lists in `info["legal_actions"]`; for text.
     """
 
-    def __init__(self, policy: Policy, decoding: str = "greedy", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        decoding: str = "greedy",
+        dtype: torch.dtype = torch.float32,
+        legal_only: bool = False,
+    ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
         self.policy = policy
         self.decoding = decoding
-        self.algorithm = policy.algorithm.to(dtype).eval()
+        pretrained = isinstance(policy.algorithm.shape, LanguageModelShape)
+        self.algorithm = (policy.algorithm if pretrained else policy.algorithm.to(dtype)).eval()
         self.shape = self.algorithm.shape
         self.name = f"{self.algorithm.settings.name or self.algorithm.settings.kind}_{decoding}"
+        self.legal_only = legal_only
         self._memory: EpisodeMemory | None = None
 
     @classmethod
@@ -64,13 +80,14 @@ class TokenAgent(Agent):
         decoding: str = "greedy",
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        legal_only: bool = False,
     ) -> TokenAgent:
         """Read the agent from a run folder or a policy folder.
 
         Raises:
             CheckpointError: missing, damaged or of another version.
         """
-        return cls(load_policy(path, device), decoding, dtype)
+        return cls(load_policy(path, device), decoding, dtype, legal_only)
 
     def check_environment(self, env: Any) -> None:
         """Refuse an environment whose actions or observations this policy does not fit.
@@ -78,6 +95,13 @@ class TokenAgent(Agent):
         Raises:
             CheckpointError: says what differs.
         """
+        if isinstance(env.action_space, Text) != self.acts_by_text:
+            raise CheckpointError(
+                f"the checkpoint acts by {'text' if self.acts_by_text else 'numbers'}, this environment takes "
+                f"{'text' if isinstance(env.action_space, Text) else 'numbers'}"
+            )
+        if not isinstance(self.shape, TransformerShape):
+            return
         actions = env.action_space.shape
         if actions != (self.shape.dimensions,):
             raise CheckpointError(
@@ -97,52 +121,128 @@ class TokenAgent(Agent):
 
     def new_memory(self, seed: int) -> EpisodeMemory:
         """The empty memory of an episode; chance in it follows from `seed`."""
-        return EpisodeMemory(list(self.algorithm.networks), self.shape.history, seed)
+        history = 1 if not isinstance(self.shape, TransformerShape) else self.shape.history
+        return EpisodeMemory(list(self.algorithm.networks), history, seed)
 
     def reset(self, seed: int) -> None:
         self._memory = self.new_memory(seed)
 
-    def act(self, observation: Observation) -> np.ndarray:
-        """Return the action (D,) float32."""
+    def inform(self, info: Mapping[str, Any]) -> None:
+        """Take from `info` what may be done, where that matters."""
+        if self._memory is not None:
+            self.inform_memory(self._memory, info.get("legal_actions"))
+
+    def inform_memory(self, memory: EpisodeMemory, legal: Sequence[str] | None) -> None:
+        """Choose among `legal` next, where `legal_only` says so.
+
+        Raises:
+            ConfigurationError: the environment lists no actions.
+        """
+        if not self.legal_only:
+            return
+        if not legal:
+            raise ConfigurationError("evaluation.legal_only=true, but this environment does not list its legal actions")
+        memory.legal = tuple(legal)
+
+    @property
+    def acts_by_text(self) -> bool:
+        """Whether its actions are text."""
+        return isinstance(self.policy.tokenizer, TextTokenizer)
+
+    def act(self, observation: Observation) -> Any:
+        """Return the action: (D,) float32, or a text."""
         if self._memory is None:
             raise RuntimeError("reset(seed) comes before the first act()")
         return self.act_batch([observation], [self._memory])[0]
 
     @torch.inference_mode()
-    def act_batch(self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]) -> np.ndarray:
-        """Return the actions (N, D) float32 for one new observation of each of N episodes.
+    def act_batch(self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]) -> Any:
+        """Return the actions, (N, D) float32 or N texts, for one new observation of each of N episodes.
 
         Raises:
             DataError: an observation lacks a key, has another shape, or is not finite.
         """
+        started = self._start(observations, memories)
+        caches = {name: cache for name, (cache, _) in started.items()}
+        logits = {name: first for name, (_, first) in started.items()}
+        choices = LegalTokens.of(self.policy.tokenizer, memories)
+        tokens: list[Tensor] = []
+        for dimension in range(self.shape.dimensions):
+            if dimension:
+                for name, network in self.algorithm.networks.items():
+                    logits[name] = network.step(caches[name], tokens[-1], dimension)
+            policy = self.algorithm.extract(logits)
+            if choices is not None:
+                policy = choices.mask(policy)
+            tokens.append(self._choose(policy, memories))
+            if choices is not None and choices.advance(tokens[-1]):
+                break
+        return self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
+
+    def _start(
+        self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]
+    ) -> dict[str, tuple[Any, Tensor]]:
+        """The cache of each network, and its logits (N, outputs) of the first token."""
+        if isinstance(self.policy.tokenizer, TextTokenizer):
+            texts = [self._text(observation) for observation in observations]
+            prompt = prompts(self.policy.tokenizer, texts, self.shape.context, self._device)
+            if self._picture is not None:
+                prompt["image"] = torch.from_numpy(np.stack([self._image(each) for each in observations]))
+                prompt["image"] = prompt["image"].to(self._device)
+            return {name: network.start(prompt) for name, network in self.algorithm.networks.items()}
         frames = self.algorithm.condition(self._stack(observations))
         started = {}
         for name, network in self.algorithm.networks.items():
             encoded = network.encode_frames(frames)
             history = torch.stack([memory.append(name, frame) for memory, frame in zip(memories, encoded, strict=True)])
             started[name] = network.start(network.join_frames(history))
-        caches = {name: cache for name, (cache, _) in started.items()}
-        logits = {name: first for name, (_, first) in started.items()}
-        tokens: list[Tensor] = []
-        for dimension in range(self.shape.dimensions):
-            if dimension:
-                for name, network in self.algorithm.networks.items():
-                    logits[name] = network.step(caches[name], tokens[-1], dimension)
-            tokens.append(self._choose(self.algorithm.extract(logits), memories))
-        return self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
+        return started
+
+    @property
+    def _picture(self) -> tuple[int, int] | None:
+        """(H, W) of the picture that a model of text looks at, or None."""
+        return getattr(self.shape, "image", None)
+
+    def _image(self, observation: Observation) -> np.ndarray:
+        assert self._picture is not None
+        image, expected = observation.get("image"), (*self._picture, 3)
+        if image is None or image.shape != expected:
+            found = None if image is None else image.shape
+            raise DataError(f"this policy needs observation 'image' of shape {expected}, got {found}")
+        return image
+
+    @staticmethod
+    def _text(observation: Observation) -> str:
+        if "text" not in observation:
+            raise DataError("the observation has no 'text', which this policy needs")
+        return str(observation["text"])
 
     @torch.inference_mode()
     def values(self, observations: Mapping[str, np.ndarray], actions: np.ndarray) -> np.ndarray | None:
-        """Q (T, D) of every token of the actions (T, D) taken in an episode's observations (T, ...).
+        """Q (T, D) of every token of the actions (T, D) or (T,) taken in an episode's observations (T, ...).
 
-        Returns None where the algorithm has no values.
+        NaN where an action has no token. Returns None where the algorithm has no values.
         """
+        if isinstance(self.policy.tokenizer, TextTokenizer):
+            pictures = observations["image"] if self._picture is not None else None
+            return self._text_values(observations["text"].tolist(), actions.tolist(), pictures)
         tokens = torch.from_numpy(self.policy.tokenizer.encode(actions)).to(self._device)
         indices = np.arange(len(actions))[:, None] + np.arange(1 - self.shape.history, 1)
         stacked = {key: torch.from_numpy(observations[key][indices.clip(0)]).to(self._device) for key in self._keys}
         logits = self.algorithm.all_logits(stacked, tokens)
         values = self.algorithm.values(logits)
         return None if values is None else values.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).cpu().numpy()
+
+    def _text_values(self, texts: list[str], actions: list[str], pictures: np.ndarray | None) -> np.ndarray | None:
+        assert isinstance(self.policy.tokenizer, TextTokenizer)
+        stacked, tokens, lengths = scored_actions(
+            self.policy.tokenizer, texts, actions, self.shape.context, self._device, pictures
+        )
+        values = self.algorithm.values(self.algorithm.all_logits(stacked, tokens))
+        if values is None:
+            return None
+        chosen = values.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().cpu().numpy()
+        return np.where(np.arange(chosen.shape[1]) < lengths[:, None], chosen, np.nan)
 
     @property
     def _keys(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ LINE = 19
 _MARGIN = 14
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 _ACTION_COLOUR, _TITLE_COLOUR = (40, 90, 170), (110, 110, 110)
+Values = Sequence[Sequence[float]] | np.ndarray | None
 _Lines = list[tuple[str, tuple[int, int, int]]]
 
 
@@ -34,13 +36,13 @@ def turns(episode: Episode) -> list[dict[str, Any]]:
     return [*listed, {"observation": seen[-1]}]
 
 
-def video_frames(episode: Episode, title: str, values: np.ndarray | None = None) -> list[np.ndarray]:
+def video_frames(episode: Episode, title: str, values: Values = None) -> list[np.ndarray]:
     """Draw one frame for each observation, the final one included; each is shown long enough to read.
 
     Args:
         episode: what to show; its actions are text.
         title: first line.
-        values: (T, D) Q-value of each token of each action, or None.
+        values: T rows of the Q-values of each action's tokens (NaN: no token), or None.
 
     Returns:
         Pictures (H, W, 3) uint8, RGB, of equal size.
@@ -51,7 +53,7 @@ def video_frames(episode: Episode, title: str, values: np.ndarray | None = None)
     return [frame for frame in frames for _ in range(15)]
 
 
-def contact_sheet(episode: Episode, title: str, values: np.ndarray | None = None) -> np.ndarray:
+def contact_sheet(episode: Episode, title: str, values: Values = None) -> np.ndarray:
     """Draw the whole episode as one picture (H, W, 3) uint8, RGB; arguments as for `video_frames`."""
     lines: _Lines = [(title, _TITLE_COLOUR)]
     for step in range(len(episode) + 1):
@@ -63,7 +65,7 @@ def _seen(episode: Episode) -> list[str]:
     return [*episode.observations["text"].tolist(), str(episode.final_observation["text"])]
 
 
-def _turn(episode: Episode, step: int, values: np.ndarray | None) -> _Lines:
+def _turn(episode: Episode, step: int, values: Values) -> _Lines:
     """The lines of one turn: what was seen, what was done, what that brought."""
     lines: _Lines = [(line, _INK) for line in _wrap(_seen(episode)[step])]
     if step == len(episode):
@@ -71,7 +73,7 @@ def _turn(episode: Episode, step: int, values: np.ndarray | None) -> _Lines:
         return [*lines, (f"{ending}, return {episode.episode_return:g}", _TITLE_COLOUR)]
     result = f"reward {episode.rewards[step]:g}"
     if values is not None:
-        result += f", Q {values[step].mean():.3f}"
+        result += f", Q {np.nanmean(values[step]):.3f}"
     lines += [(f"> {line}", _ACTION_COLOUR) for line in _wrap(str(episode.actions[step]))]
     return [*lines, (result, _TITLE_COLOUR)]
 

@@ -42,9 +42,9 @@ T = TypeVar("T")
 logger = logging.getLogger("qsft_robot")
 
 SPIN_COUNT = 10_000
-"""How often a thread of PyTorch's OpenMP looks for work before it sleeps. Its own default is thirty times as many: threads
-that look for long slow down the others where two share a core, and stall a training where another process wants one.
-Sleeping at once costs as much. Measured by `benchmark suite=training` on two cores: docs/benchmark.md."""
+"""How often a thread of PyTorch's OpenMP looks for work before it sleeps; its own default is thirty times as many.
+Threads that look for long slow down the others where two share a core, and stall a training where another process wants
+one; sleeping at once costs as much. Measured by `benchmark suite=training` on two cores: docs/benchmark.md."""
 # Read when torch is loaded, which is later than this module.
 os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
 

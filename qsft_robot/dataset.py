@@ -14,6 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qsft_robot.command import run
 from qsft_robot.config.commands import DatasetConfig
 from qsft_robot.errors import ConfigurationError, StoreError
@@ -165,7 +167,7 @@ def play(config: DatasetConfig) -> dict[str, Any]:
         "steps": len(episode),
         "return": episode.episode_return,
         "success": episode.success,
-        "q_values": None if values is None else values.mean(axis=1),
+        "q_values": None if values is None else np.nanmean(values, axis=1),
         **({"turns": transcripts.turns(episode)} if is_text else {}),
     }
 

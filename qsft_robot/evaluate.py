@@ -1,4 +1,7 @@
-"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy in closed loop; with sim=... the scripted agent."""
+"""python -m qsft_robot.evaluate checkpoint=runs/...: play a policy in closed loop; with sim=... the scripted agent.
+
+With sim=... react.address=... react.model=... it plays a prompted chat model (agents/react.py).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from qsft_robot.errors import ConfigurationError
 
 def main(config: EvaluateConfig) -> dict[str, Any]:
     """Play the episodes; write outcomes and videos into `run`, or beside the checkpoint."""
+    if config.react.address is not None:
+        return _prompted(config)
     if config.checkpoint is None:
         return _scripted(config)
     from qsft_robot.training.policy_files import describe_policy, find_policy
@@ -47,6 +52,23 @@ def _scripted(config: EvaluateConfig) -> dict[str, Any]:
     )
     folder = Path(config.run) if config.run else Path("runs") / sim.name / "scripted"
     return {"policy": "scripted", "sim": sim.name, "options": options, **record_summary(folder, "scripted", outcomes)}
+
+
+def _prompted(config: EvaluateConfig) -> dict[str, Any]:
+    from qsft_robot.agents.react import ReActAgent
+    from qsft_robot.evaluation.evaluate import Task, play_in_turn
+    from qsft_robot.evaluation.play import evaluation_seeds, record_summary
+
+    sim, react = config.sim, config.react
+    if sim is None or react.address is None or react.model is None:
+        raise ConfigurationError("ReAct needs sim=, react.address= and react.model=")
+    options = evaluation_options(sim, config.options)
+    agent = ReActAgent(react.address, react.model, sim.name, react.temperature, react.most_tokens)
+    outcomes = play_in_turn(agent, Task(sim.env_id, options), evaluation_seeds(config.evaluation))
+    folder = Path(config.run) if config.run else Path("runs") / sim.name / "react"
+    summary = record_summary(folder, "react", outcomes)
+    described = {"policy": "react", "model": react.model, "sim": sim.name, "options": options}
+    return {**described, **summary, "malformed_answers": agent.malformed}
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from qsft_robot.algorithms.archer import OfflineArcher
 from qsft_robot.algorithms.base import Algorithm, TokenBatch
 from qsft_robot.algorithms.bc import BehaviourCloning
 from qsft_robot.algorithms.cql import CQL
 from qsft_robot.algorithms.filtered_bc import FilteredBehaviourCloning
 from qsft_robot.algorithms.ilql import ILQL
+from qsft_robot.algorithms.monte_carlo import MonteCarloReturns
 from qsft_robot.algorithms.q_transformer import QTransformer
 from qsft_robot.algorithms.qsft import QSFT
 from qsft_robot.algorithms.return_conditioned import ReturnConditioned
 from qsft_robot.algorithms.value_range import ValueRange
 from qsft_robot.errors import ConfigurationError
-from qsft_robot.models.robotics_transformer import TransformerShape
+from qsft_robot.models import NetworkShape
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "bc": BehaviourCloning,
@@ -23,12 +25,14 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "cql": CQL,
     "q_transformer": QTransformer,
     "ilql": ILQL,
+    "monte_carlo": MonteCarloReturns,
+    "archer": OfflineArcher,
     "qsft": QSFT,
 }
 """Kind of algorithm, as in the configuration -> its class."""
 
 
-def make_algorithm(shape: TransformerShape, settings: Any, value_range: ValueRange) -> Algorithm:
+def make_algorithm(shape: NetworkShape, settings: Any, value_range: ValueRange) -> Algorithm:
     """Build the algorithm that `settings.kind` names, with fresh weights.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Mapping, ValuesView
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qsft_robot.algorithms.value_range import ValueRange
-from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
+from qsft_robot.models import NetworkShape
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class TokenBatch:
         tokens: (S, L + 1, D) int64; the row after the last transition is only there to fill the shape.
         rewards, monte_carlo_return, episode_return: (S, L) float32.
         terminal, valid: (S, L) bool.
-        behaviour_log_probabilities: (S, L + 1, D, bins) float32, log pi_phi of every token given the logged
-            earlier ones; None while pi_phi itself is being trained.
+        behaviour_logits: (S, L + 1, D, bins) float32, pi_phi's logits of every token given the logged earlier
+            ones; None while pi_phi itself is being trained.
+        token_counts: (S, L) int64, tokens of each action where that varies, as for text; None: all D.
     """
 
     observations: Mapping[str, Tensor]
@@ -36,7 +38,8 @@ class TokenBatch:
     valid: Tensor
     monte_carlo_return: Tensor
     episode_return: Tensor
-    behaviour_log_probabilities: Tensor | None = None
+    behaviour_logits: Tensor | None = None
+    token_counts: Tensor | None = None
 
     def current(self) -> tuple[dict[str, Tensor], Tensor]:
         """Observations (S * L, H, ...) and tokens (S * L, D) of the transitions."""
@@ -47,17 +50,38 @@ class TokenBatch:
         """Observations and tokens of the transitions and of the observations after them, flattened."""
         return {key: value.flatten(0, 1) for key, value in self.observations.items()}, self.tokens.flatten(0, 1)
 
+    def mean(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Mean of `values` over the real transitions, or those where `valid` (S, L).
+
+        Values of tokens, (S * L, D) or (S, L, D), count for each token that an action has; others are (S, L).
+        """
+        valid = self.valid if valid is None else valid
+        if values.shape == valid.shape:
+            return (values * valid).sum() / valid.sum().clamp_min(1)
+        values = values.view(*valid.shape, -1)
+        if self.token_counts is None:
+            return (values.mean(dim=2) * valid).sum() / valid.sum().clamp_min(1)
+        kept = self.is_token() & valid.unsqueeze(-1)
+        return values.masked_fill(~kept, 0.0).sum() / kept.sum().clamp_min(1)
+
+    def is_token(self) -> Tensor:
+        """(S, L, D) bool: which places of an action hold a token."""
+        tokens = self.tokens[:, :-1]
+        if self.token_counts is None:
+            return torch.ones_like(tokens, dtype=torch.bool)
+        return torch.arange(tokens.shape[-1], device=tokens.device) < self.token_counts.unsqueeze(-1)
+
 
 class Networks(nn.ModuleDict):
     """The networks of an algorithm by name; a ModuleDict that tells type checkers what it holds."""
 
     if TYPE_CHECKING:
 
-        def __getitem__(self, key: str) -> RoboticsTransformer: ...
+        def __getitem__(self, key: str) -> Any: ...
 
-        def items(self) -> ItemsView[str, RoboticsTransformer]: ...
+        def items(self) -> ItemsView[str, Any]: ...
 
-        def values(self) -> ValuesView[RoboticsTransformer]: ...
+        def values(self) -> ValuesView[Any]: ...
 
 
 class Algorithm(nn.Module, ABC):
@@ -72,17 +96,17 @@ class Algorithm(nn.Module, ABC):
     early_stopping = False
     """Whether the weights of the best held-out loss are kept; for losses that measure what one wants of a policy."""
 
-    def __init__(self, shape: TransformerShape, settings: Any, value_range: ValueRange) -> None:
+    def __init__(self, shape: NetworkShape, settings: Any, value_range: ValueRange) -> None:
         super().__init__()
         self.shape = shape
         self.settings = settings
         self.value_range = value_range
         inputs = self.input_shape()
         self.networks = Networks(
-            {name: RoboticsTransformer(replace(inputs, outputs=count)) for name, count in self.outputs().items()}
+            {name: replace(inputs, outputs=count).network() for name, count in self.outputs().items()}
         )
 
-    def network(self, name: str) -> RoboticsTransformer:
+    def network(self, name: str) -> Any:
         """The network called `name`."""
         return self.networks[name]
 
@@ -90,7 +114,7 @@ class Algorithm(nn.Module, ABC):
     def outputs(self) -> dict[str, int]:
         """Name of each network -> logits per action token."""
 
-    def input_shape(self) -> TransformerShape:
+    def input_shape(self) -> NetworkShape:
         """Shape of the networks, where it differs from that of the data."""
         return self.shape
 
@@ -129,7 +153,7 @@ class Algorithm(nn.Module, ABC):
     def observe_returns(self, episode_returns: np.ndarray) -> None:
         """Called once before training with the return of each training episode."""
 
-    def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
+    def prepare_training(self, behaviour: nn.Module | None) -> None:
         """Make train-only parts; `behaviour` is the trained pi_phi where one is needed."""
 
     def trained_parameters(self) -> list[nn.Parameter]:
@@ -140,17 +164,11 @@ class Algorithm(nn.Module, ABC):
         """Called after each optimiser step, for example to move a target network."""
 
 
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of values (S, L, ...) over the transitions where valid (S, L)."""
-    per_transition = values.flatten(2).mean(dim=2) if values.ndim > 2 else values
-    return (per_transition * valid).sum() / valid.sum().clamp_min(1)
-
-
 def cross_entropy(logits: Tensor, batch: TokenBatch, valid: Tensor) -> Tensor:
     """Mean over the transitions where `valid` (S, L), and over tokens, of - log softmax(logits)[token]."""
     tokens = batch.current()[1]
     losses = functional.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
-    return masked_mean(losses.view(*valid.shape, -1), valid)
+    return batch.mean(losses.view(tokens.shape), valid)
 
 
 def token_targets(
@@ -178,7 +196,18 @@ def token_targets(
         known = torch.cat([batch.valid[:, 1:], torch.ones_like(batch.valid[:, :1])], dim=1)
         following = torch.where(known, following, values[:, 1:, 0])
         last = rewards + discount * torch.where(batch.terminal, terminal_value, following)
-    return torch.cat([values[:, :-1, 1:], last.unsqueeze(-1)], dim=-1)
+    targets = torch.cat([values[:, :-1, 1:], last.unsqueeze(-1)], dim=-1)
+    if batch.token_counts is None:
+        return targets
+    is_last = torch.arange(targets.shape[-1], device=targets.device) == batch.token_counts.unsqueeze(-1) - 1
+    return torch.where(is_last, last.unsqueeze(-1), targets)
+
+
+def frozen_copy(network: nn.Module) -> nn.Module:
+    """A target: a network of its own with the same weights, which no optimiser moves."""
+    own = getattr(network, "frozen_copy", None)
+    made: nn.Module = copy.deepcopy(network).requires_grad_(False) if own is None else own()
+    return made
 
 
 def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:

@@ -10,15 +10,13 @@ action outside them is ever asked for its value.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, cross_entropy, masked_mean, move_towards, token_targets
-from qsft_robot.models.robotics_transformer import RoboticsTransformer
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, cross_entropy, frozen_copy, move_towards, token_targets
 
 
 class ILQL(Algorithm):
@@ -29,13 +27,13 @@ class ILQL(Algorithm):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.network("behaviour").requires_grad_(False)
-        self.target: RoboticsTransformer | None = None
+        self.target: nn.Module | None = None
 
     def outputs(self) -> dict[str, int]:
         """pi_phi over the bins; two Q of every bin and one V."""
         return {"behaviour": self.shape.bins, "value": 2 * self.shape.bins + 1}
 
-    def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
+    def prepare_training(self, behaviour: nn.Module | None) -> None:
         """Copy pi_phi, start from its trunk with every value at `initial_value`, and make the target."""
         value = self.network("value")
         if behaviour is not None:
@@ -46,7 +44,7 @@ class ILQL(Algorithm):
             # Small random weights: two heads that start equal and see the same data would stay twins.
             value.head_weight.mul_(0.1)
             value.head_bias.fill_(self.settings.initial_value)
-        self.target = copy.deepcopy(value).requires_grad_(False)
+        self.target = frozen_copy(value)
 
     def after_step(self) -> None:
         """Move the target."""
@@ -76,8 +74,8 @@ class ILQL(Algorithm):
         difference = lagged_chosen - outputs[..., -1].view(shape)
         expectile = self.settings.expectile
         weight = torch.where(difference > 0, expectile, 1.0 - expectile)
-        value_loss = masked_mean(weight * difference**2, batch.valid)
-        q_loss = masked_mean((0.5 * (chosen - targets) ** 2).sum(dim=0), batch.valid)
+        value_loss = batch.mean(weight * difference**2)
+        q_loss = batch.mean((0.5 * (chosen - targets) ** 2).sum(dim=0))
         bins = self.shape.bins
         conservative = cross_entropy(outputs[..., :bins], batch, batch.valid) + cross_entropy(
             outputs[..., bins : 2 * bins], batch, batch.valid
@@ -87,7 +85,7 @@ class ILQL(Algorithm):
             "value_loss": value_loss,
             "temporal_difference": q_loss,
             "conservative": conservative,
-            "q": masked_mean(chosen[0].detach(), batch.valid),
+            "q": batch.mean(chosen[0].detach()),
         }
 
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:

@@ -18,19 +18,18 @@ and never divided. docs/qsft.md has why that matters for continuous actions, and
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean, move_towards, token_targets
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, frozen_copy, move_towards, token_targets
 from qsft_robot.errors import ConfigurationError
-from qsft_robot.models.robotics_transformer import RoboticsTransformer
+from qsft_robot.models.language_model import LanguageModelShape
 
 SMALLEST_PROBABILITY = 1e-6
 """Floor of the dummy token's mass: its logarithm must stay finite."""
@@ -62,15 +61,20 @@ class QSFT(Algorithm):
                 "algorithm.parameterisation=residual leaves probability to a dummy token: set "
                 "algorithm.leftover=dummy, or algorithm.parameterisation=direct for the uniform leftover of Eq. 3"
             )
+        if isinstance(shape, LanguageModelShape) and self.outputs()["likelihood"] != shape.bins:
+            raise ConfigurationError(
+                "algorithm.parameterisation=direct with a dummy token gives a pretrained model a new head: choose "
+                "algorithm.parameterisation=residual, or algorithm.leftover=uniform"
+            )
         self.network("behaviour").requires_grad_(False)
-        self.target: RoboticsTransformer | None = None
+        self.target: nn.Module | None = None
 
     def outputs(self) -> dict[str, int]:
         """pi_phi over the bins; theta over the bins and, where it is a softmax with a dummy, that."""
         dummy = self.settings.parameterisation == "direct" and self.settings.leftover == "dummy"
         return {"behaviour": self.shape.bins, "likelihood": self.shape.bins + int(dummy)}
 
-    def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
+    def prepare_training(self, behaviour: nn.Module | None) -> None:
         """Copy pi_phi, start theta from its weights with every Q at `initial_value`, and make the target."""
         likelihood = self.network("likelihood")
         if behaviour is not None:
@@ -80,7 +84,10 @@ class QSFT(Algorithm):
         if behaviour is not None:
             shared = {key: value for key, value in behaviour.state_dict().items() if not key.startswith("head_")}
             likelihood.load_state_dict(shared, strict=False)
-        odds = math.log(self.settings.initial_value / (1.0 - self.settings.initial_value))
+        odds = self._initial_odds()
+        if isinstance(self.shape, LanguageModelShape):
+            self.target = frozen_copy(likelihood)
+            return
         with torch.no_grad():
             if self.settings.parameterisation == "residual":
                 likelihood.head_weight.zero_()
@@ -90,7 +97,7 @@ class QSFT(Algorithm):
                 likelihood.head_weight[..., : self.shape.bins] = behaviour.head_weight
                 likelihood.head_bias[..., : self.shape.bins] = behaviour.head_bias
                 likelihood.head_bias[..., self.shape.bins :] = math.log(self.shape.bins) - odds
-        self.target = copy.deepcopy(likelihood).requires_grad_(False)
+        self.target = frozen_copy(likelihood)
 
     def after_step(self) -> None:
         """Move the target network."""
@@ -100,13 +107,14 @@ class QSFT(Algorithm):
 
     def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
         """The weighted cross-entropy, with Q, w and the return of the logged tokens as further terms."""
-        if batch.behaviour_log_probabilities is None:
-            raise RuntimeError("Q-SFT needs pi_phi's log-probabilities with each batch")
+        if batch.behaviour_logits is None:
+            raise RuntimeError("Q-SFT needs pi_phi's logits with each batch")
         weights = self.weights(batch)
         network = self.network("likelihood")
         observations, tokens = batch.current()
-        logits = network(network.encode(observations), tokens).float()
-        log_pi = batch.behaviour_log_probabilities[:, :-1].flatten(0, 1)
+        behaviour = batch.behaviour_logits[:, :-1].flatten(0, 1)
+        logits = self.relative(network(network.encode(observations), tokens).float(), behaviour)
+        log_pi = behaviour.log_softmax(dim=-1)
         log_p, log_leftover, q = self.likelihood(logits, log_pi)
         chosen = tokens.unsqueeze(-1)
         log_p_chosen = log_p.gather(-1, chosen).squeeze(-1)
@@ -114,31 +122,47 @@ class QSFT(Algorithm):
             log_leftover = (log_p.sum(dim=-1) - log_p_chosen) / (self.shape.bins - 1)
         flat_weights = weights.flatten(0, 1)
         loss = -(flat_weights * log_p_chosen + (1.0 - flat_weights) * log_leftover)
-        shape = batch.valid.shape
         q_chosen = q.gather(-1, chosen).squeeze(-1).detach()
         returns = self.value_range.value(batch.monte_carlo_return)
         return {
-            "loss": masked_mean(loss.view(*shape, -1), batch.valid),
-            "q": masked_mean(q_chosen.view(*shape, -1), batch.valid),
-            "weight": masked_mean(weights, batch.valid),
-            "monte_carlo_return": masked_mean(returns, batch.valid),
-            "saturated": masked_mean((q_chosen > 0.95).float().view(*shape, -1), batch.valid),
+            "loss": batch.mean(loss),
+            "q": batch.mean(q_chosen),
+            "weight": batch.mean(weights),
+            "monte_carlo_return": batch.mean(returns),
+            "saturated": batch.mean((q_chosen > 0.95).float()),
         }
 
     @torch.no_grad()
     def weights(self, batch: TokenBatch) -> Tensor:
         """The target w (S, L, D) of every token: next token's value, or reward and the next step's value."""
-        if self.target is None or batch.behaviour_log_probabilities is None:
+        if self.target is None or batch.behaviour_logits is None:
             raise RuntimeError("prepare_training() comes before the first loss")
         segments, length = batch.valid.shape
         observations, tokens = batch.everything()
-        logits = self.target(self.target.encode(observations), tokens).float()
-        log_pi = batch.behaviour_log_probabilities.flatten(0, 1)
+        behaviour = batch.behaviour_logits.flatten(0, 1)
+        logits = self.relative(self.target(self.target.encode(observations), tokens).float(), behaviour)
+        log_pi = behaviour.log_softmax(dim=-1)
         values = self.state_value(logits, log_pi).view(segments, length + 1, -1)
         weights = token_targets(batch, values, self.value_range, self.settings.discount)
         mixture = self.settings.monte_carlo_mixture
         returns = self.value_range.value(batch.monte_carlo_return).unsqueeze(-1)
         return ((1.0 - mixture) * weights + mixture * returns).clamp(0.0, 1.0)
+
+    @property
+    def difference(self) -> bool:
+        """Whether f is the difference of theta's logits and pi_phi's: a pretrained model gets no new head."""
+        return isinstance(self.shape, LanguageModelShape) and self.settings.parameterisation == "residual"
+
+    def relative(self, logits: Tensor, behaviour: Tensor) -> Tensor:
+        """What `likelihood` takes, from theta's logits and pi_phi's (..., bins).
+
+        For a pretrained model f = theta's logits - pi_phi's + the log odds of `initial_value`, so that a theta that
+        equals pi_phi has every Q at `initial_value`.
+        """
+        return logits - behaviour + self._initial_odds() if self.difference else logits
+
+    def _initial_odds(self) -> float:
+        return math.log(self.settings.initial_value / (1.0 - self.settings.initial_value))
 
     def likelihood(self, logits: Tensor, log_pi: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """From theta's logits (..., outputs) and log pi_phi (..., bins).
@@ -173,12 +197,13 @@ class QSFT(Algorithm):
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
         """The policy of Algorithm 1, or its ratio form."""
         log_pi = logits["behaviour"].log_softmax(dim=-1)
-        log_p, _, q = self.likelihood(logits["likelihood"], log_pi)
+        log_p, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
         return self._policy(log_pi, log_p, q)
 
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Q of every token."""
-        _, _, q = self.likelihood(logits["likelihood"], logits["behaviour"].log_softmax(dim=-1))
+        relative = self.relative(logits["likelihood"], logits["behaviour"])
+        _, _, q = self.likelihood(relative, logits["behaviour"].log_softmax(dim=-1))
         return self.value_range.original(q)
 
     def _policy(self, log_pi: Tensor, log_p: Tensor, q: Tensor) -> Tensor:

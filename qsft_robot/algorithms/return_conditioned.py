@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.algorithms.bc import BehaviourCloning
+from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
 
 
@@ -29,7 +30,16 @@ class ReturnConditioned(BehaviourCloning):
         self.network("behaviour").register_parameter("asked_return", nn.Parameter(torch.zeros(()), requires_grad=False))
 
     def input_shape(self) -> TransformerShape:
-        """One more number in `state`."""
+        """One more number in `state`.
+
+        Raises:
+            ConfigurationError: the model takes no numbers.
+        """
+        if not isinstance(self.shape, TransformerShape):
+            raise ConfigurationError(
+                "algorithm=return_conditioned gives the return as a number of the state, which a model of text does "
+                "not take; algorithm=filtered_bc imitates the best episodes of text"
+            )
         return replace(self.shape, state_width=self.shape.state_width + 1)
 
     def observe_returns(self, episode_returns: np.ndarray) -> None:

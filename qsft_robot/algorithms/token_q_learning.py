@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, masked_mean, move_towards, token_targets
-from qsft_robot.models.robotics_transformer import RoboticsTransformer
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, frozen_copy, move_towards, token_targets
+from qsft_robot.models import NetworkShape
+from qsft_robot.models.language_model import LanguageModelShape
 
 
 class TokenQLearning(Algorithm):
@@ -19,15 +20,19 @@ class TokenQLearning(Algorithm):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.target: RoboticsTransformer | None = None
+        self.target: nn.Module | None = None
 
     def outputs(self) -> dict[str, int]:
         """Q of every bin."""
         return {"value": self.shape.bins}
 
-    def prepare_training(self, behaviour: RoboticsTransformer | None) -> None:
+    def input_shape(self) -> NetworkShape:
+        """A pretrained model needs a new head: its own gives the logarithms of probabilities."""
+        return replace(self.shape, new_head=True) if isinstance(self.shape, LanguageModelShape) else self.shape
+
+    def prepare_training(self, behaviour: nn.Module | None) -> None:
         """Make the target."""
-        self.target = copy.deepcopy(self.network("value")).requires_grad_(False)
+        self.target = frozen_copy(self.network("value"))
 
     def after_step(self) -> None:
         """Move the target."""
@@ -60,14 +65,13 @@ class TokenQLearning(Algorithm):
         q = self.q(network(network.encode(observations), tokens).float())
         chosen = tokens.unsqueeze(-1)
         q_chosen = q.gather(-1, chosen).squeeze(-1)
-        shape = (*batch.valid.shape, -1)
-        temporal_difference = masked_mean((0.5 * (q_chosen - targets) ** 2).view(shape), batch.valid)
-        conservative = masked_mean(self.conservative_loss(q, chosen).view(shape), batch.valid)
+        temporal_difference = batch.mean(0.5 * (q_chosen - targets) ** 2)
+        conservative = batch.mean(self.conservative_loss(q, chosen))
         return {
             "loss": temporal_difference + self.settings.conservative_weight * conservative,
             "temporal_difference": temporal_difference,
             "conservative": conservative,
-            "q": masked_mean(q_chosen.detach().view(shape), batch.valid),
+            "q": batch.mean(q_chosen.detach()),
         }
 
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:

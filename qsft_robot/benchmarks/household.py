@@ -39,7 +39,7 @@ def measure_household(steps: int) -> dict[str, Any]:
             begun = perf_counter()
             count, over = 0, False
             while count < STEPS_PER_GAME and not over:
-                *_, terminated, truncated, info = env.step(draw.choice(info["admissible_actions"]))
+                *_, terminated, truncated, info = env.step(draw.choice(info["legal_actions"]))
                 count, over = count + 1, terminated or truncated
             ended = perf_counter()
             if observation == "text_image":

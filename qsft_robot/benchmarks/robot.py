@@ -1,5 +1,7 @@
 """All algorithms on equal terms: `python -m qsft_robot.benchmark suite=robot sim=pick_place run=results/robot`.
 
+`suite=language sim=wordle` and `suite=ablation` are the same with other methods.
+
 A cell is one method, one dataset size and one training seed: an `Experiment` with the same network, batches, steps and
 evaluation episodes as every other cell, played by every decoding, of which the best counts. A finished cell
 leaves `cells/<name>/cell.json` and is not made again, so a stopped benchmark goes on where it was. Every result
@@ -149,6 +151,7 @@ def _make(
         "decoding": own["decoding"],
         "by_decoding": own["by_decoding"],
         "successes": [int(outcome["success"]) for outcome in outcomes],
+        "returns": [outcome["episode_return"] for outcome in outcomes],
         "evaluation_seeds": [outcome["seed"] for outcome in outcomes],
         "seconds": result["seconds"],
     }

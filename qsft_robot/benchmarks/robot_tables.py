@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from qsft_robot.evaluation.statistics import paired_difference, wilson_interval
+from qsft_robot.evaluation.statistics import mean_interval, paired_difference, wilson_interval
 
 
 def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[str, Any]]:
     """One row per method and dataset size, over its training seeds.
 
-    The interval is Wilson's over all episodes of all training seeds. `difference` is that of the reference method
-    less this one: each evaluation episode gives one pair, of the means over the training seeds, and the 95%
-    interval is that of the mean of the pairs; None where the two were not played on the same episodes.
+    Success: the interval is Wilson's over all episodes of all training seeds. Return: the mean over them with its 95%
+    interval. `difference` is the return of the reference method less this one's: each evaluation episode gives one
+    pair, of the means over the training seeds, and the 95% interval is that of the mean of the pairs; None where
+    the two were not played on the same episodes.
     """
     groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
     for cell in cells:
@@ -24,6 +25,7 @@ def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[st
     rows = []
     for (method, size), members in groups.items():
         successes = np.array([member["successes"] for member in members], dtype=np.float64)
+        mean, low, high = mean_interval(np.array([member["returns"] for member in members]).ravel())
         rows.append(
             {
                 "method": method,
@@ -32,6 +34,8 @@ def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[st
                 "episodes": int(successes.size),
                 "success_rate": float(successes.mean()),
                 "success_interval": wilson_interval(int(successes.sum()), int(successes.size)),
+                "return": mean,
+                "return_interval": (low, high),
                 "by_training_seed": successes.mean(axis=1).tolist(),
                 "decodings": [member["decoding"] for member in members],
                 "difference": _difference(groups.get((reference, size)), members),
@@ -48,8 +52,8 @@ def _difference(
         return None
     if reference[0]["method"] == members[0]["method"]:
         return None
-    first = np.mean([cell["successes"] for cell in reference], axis=0)
-    second = np.mean([cell["successes"] for cell in members], axis=0)
+    first = np.mean([cell["returns"] for cell in reference], axis=0)
+    second = np.mean([cell["returns"] for cell in members], axis=0)
     return paired_difference(first, second)
 
 
@@ -59,9 +63,10 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]
     lines = [
         f"# {title}",
         "",
-        "| method | collected episodes | training seeds | success | 95% interval | reference less this | decoding |",
-        "|---|---|---|---|---|---|---|",
-        f"| the data | | | {data['success_rate']:.3f} | {low:.3f} to {high:.3f} | | |",
+        "| method | collected episodes | training seeds | success | 95% interval | return | 95% interval "
+        "| reference's return less this | decoding |",
+        "|---|---|---|---|---|---|---|---|---|",
+        f"| the data | | | {data['success_rate']:.3f} | {low:.3f} to {high:.3f} | {data['return']:.3f} | | | |",
     ]
     for row in rows:
         low, high = row["success_interval"]
@@ -71,7 +76,8 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]
         decodings = ", ".join(sorted({str(each) for each in row["decodings"]}))
         lines.append(
             f"| {row['method']} | {size} | {len(row['training_seeds'])} | {row['success_rate']:.3f} "
-            f"| {low:.3f} to {high:.3f} | {gap} | {decodings} |"
+            f"| {low:.3f} to {high:.3f} | {row['return']:.3f} "
+            f"| {row['return_interval'][0]:.3f} to {row['return_interval'][1]:.3f} | {gap} | {decodings} |"
         )
     return "\n".join(lines) + "\n"
 

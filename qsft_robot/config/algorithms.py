@@ -100,3 +100,25 @@ class IlqlConfig(AlgorithmConfig):
     beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
     initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
     target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "monte_carlo")
+@settings
+class MonteCarloConfig(AlgorithmConfig):
+    """Monte-Carlo returns: values of the behaviour policy, one step of improvement."""
+
+    conservative_weight: float = setting(0.01, "weight of the CQL term", minimum=0)
+    beta: float = setting(20.0, "inverse temperature of the extracted policy", minimum=0)
+    initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
+
+
+@kind(AlgorithmConfig, "archer")
+@settings
+class ArcherConfig(AlgorithmConfig):
+    """Offline ArCHer (Zhou et al. 2024): a critic of whole actions, an actor of tokens."""
+
+    expectile: float = setting(0.8, "tau of the value's expectile regression", above=0.5, below=1)
+    temperature: float = setting(0.1, "of the weights exp(advantage / temperature) of the actor", above=0)
+    largest_weight: float = setting(20.0, "cap of those weights", above=1)
+    initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
+    target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)

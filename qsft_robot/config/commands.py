@@ -13,6 +13,7 @@ from qsft_robot.config.algorithms import AlgorithmConfig
 from qsft_robot.config.fields import choice, section, setting, settings
 from qsft_robot.config.schema import (
     EvaluationConfig,
+    LanguageModelConfig,
     ModelConfig,
     SimConfig,
     TokenizationConfig,
@@ -49,6 +50,7 @@ class TrainConfig:
     run: str | None = setting(None, "run folder; null: runs/<sim>/<algorithm>/<time>")
     resume: bool = setting(False, "go on with the run in the folder run=...")
     initialise_from: str | None = setting(None, "checkpoint whose weights training starts from")
+    name: str | None = setting(None, "which pretrained model, for model=hf: a name on a hub, or a folder")
     tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
     training: TrainingConfig = section(TrainingConfig, "the training loop")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
@@ -59,6 +61,26 @@ class TrainConfig:
             yield "resume=true needs run=<the folder to go on with>"
         if isinstance(self.dataset, list) and not self.dataset:
             yield "dataset=[] names no store; leave the key out to collect one"
+        if isinstance(self.model, LanguageModelConfig):
+            if self.model.source is None and self.name is None:
+                yield f"model={self.model.name} needs name=<name on a hub, or folder>"
+        elif self.name is not None:
+            yield f"name={self.name} says which pretrained model, but model={self.model.name} is not one: add model=hf"
+
+
+@settings
+class ReActConfig:
+    """A chat model behind an OpenAI-compatible endpoint, prompted to act; its key is in OPENAI_API_KEY."""
+
+    address: str | None = setting(None, "base of the endpoint, such as http://127.0.0.1:8000/v1; null: no such agent")
+    model: str | None = setting(None, "name of the model there")
+    temperature: float = setting(0.0, "of the model's sampling", minimum=0)
+    most_tokens: int = setting(200, "of one answer", minimum=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if (self.address is None) != (self.model is None):
+            yield "react.address and react.model go together: give both"
 
 
 @settings
@@ -70,10 +92,13 @@ class EvaluateConfig:
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     options: dict[str, Any] = setting({}, "environment options to change, for example options.object_set=held_out")
     run: str | None = setting(None, "folder for results; null: beside the checkpoint")
+    react: ReActConfig = section(ReActConfig, "a prompted chat model in place of a checkpoint")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
+        if self.react.address is not None and (self.checkpoint is not None or self.sim is None):
+            yield "react.address= plays a prompted model: give sim=<environment>, and no checkpoint"
         if self.checkpoint is None and self.sim is None:
             yield "give checkpoint=<run folder>, or sim=<environment> to play its scripted agent"
 

@@ -45,8 +45,11 @@ def load(config_class: type[T], words: Sequence[str] = ()) -> T:
                 chosen[each.key] = option
         else:
             values.append(each)
+    asked = {each.key for each in assignments}
+    if "model" in groups and "model" not in asked and chosen.get("sim") is not None:
+        chosen["model"] = _model_for(str(chosen["sim"])) or chosen["model"]
     for name, option in chosen.items():
-        if option is None and name not in {each.key for each in assignments}:
+        if option is None and name not in asked:
             continue
         if option is None and type(None) not in alternatives(hints_of(config_class)[name]):
             errors.append(f"{name}=null: one of {', '.join(options_of(name))} must be chosen")
@@ -87,6 +90,15 @@ def all_keys(config_class: type, data: Mapping[str, Any] | None = None, path: st
         inner = section_class(hint, content)
         if inner is not None:
             yield from all_keys(inner, content if isinstance(content, Mapping) else None, place)
+
+
+def _model_for(sim: str) -> str | None:
+    """The model that a sim's file names for where none is chosen: what reads pictures does not read text."""
+    from omegaconf import OmegaConf
+
+    text = importlib.resources.files(config_module).joinpath("sim", f"{sim}.yaml").read_text(encoding="utf-8")
+    model = OmegaConf.select(OmegaConf.create(text), "sim.model")
+    return None if model is None else str(model)
 
 
 @dataclass(frozen=True)

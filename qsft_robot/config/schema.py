@@ -21,6 +21,7 @@ class SimConfig:
     name: str = setting("", "name of the option, set from sim=...")
     kind: str = setting("", "which class of the configuration describes it")
     env_id: str = setting(help="registered Gymnasium id")
+    model: str | None = setting(None, "the option of model= where none is chosen; null: tiny")
     collection: dict[str, Any] = setting({}, "options that differ while data are collected", partial_of="options")
     evaluation: dict[str, Any] = setting({}, "options that differ while policies are evaluated", partial_of="options")
     imperfections: dict[str, float] = setting({}, "what the scripted agent does wrong", minimum=0)
@@ -109,6 +110,39 @@ class RoboticsTransformerConfig(ModelConfig):
             yield f"width={self.width} must be a multiple of heads={self.heads}"
 
 
+@kind(ModelConfig, "text_transformer")
+@settings
+class TextTransformerConfig(ModelConfig):
+    """A causal transformer over text, and a picture if asked for, from scratch; its vocabulary is learned from data."""
+
+    vocabulary: int = setting(1024, "most tokens of the vocabulary, the 256 bytes included", minimum=258)
+    context: int = setting(256, "most tokens of text that it sees", minimum=16)
+    image_tokens: int = setting(0, "tokens made of the picture; 0: it sees text alone", minimum=0)
+    channels: list[int] = setting([32, 64, 64], "channels of the convolutions that look at the picture", minimum=1)
+    width: int = setting(128, "width of the transformer", minimum=8)
+    layers: int = setting(4, "layers of the transformer", minimum=1)
+    heads: int = setting(4, "attention heads", minimum=1)
+    feed_forward: int = setting(4, "width of the feed-forward part, in multiples of width", minimum=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.width % self.heads:
+            yield f"width={self.width} must be a multiple of heads={self.heads}"
+
+
+@kind(ModelConfig, "language_model")
+@settings
+class LanguageModelConfig(ModelConfig):
+    """A pretrained causal language model, with adapters or as a whole. Needs the extra `language`."""
+
+    source: str | None = setting(None, "name on a hub, folder, or smollm2; null: what name= says")
+    context: int = setting(512, "most tokens that it sees", minimum=16)
+    adapters: Literal["lora", "none"] = setting("lora", "low-rank adapters over one shared model, or all weights")
+    rank: int = setting(16, "rank of the adapters", minimum=1)
+    alpha: int = setting(32, "scale of the adapters, divided by the rank", minimum=1)
+    gradient_checkpointing: bool = setting(False, "compute activations again in the backward pass: slower, less memory")
+
+
 @settings
 class TokenizationConfig:
     """How continuous actions become tokens."""
@@ -165,4 +199,7 @@ class EvaluationConfig:
         0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146
     )
     videos: int = setting(4, "episodes to record as video", minimum=0)
+    legal_only: bool = setting(
+        False, "choose among the actions that the environment lists as legal; for text, where it lists them"
+    )
     compare: bool = setting(True, "after training, also play the scripted agent and the behaviour clone")

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import EpisodeMemory, TokenAgent
+from qsft_robot.datasets.episode import Episode
 from qsft_robot.evaluation.pool import EnvironmentPool, make_environment
 from qsft_robot.evaluation.statistics import mean_interval, wilson_interval
 
@@ -51,11 +53,13 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Success rate with its Wilson 95% interval, mean return and length, and every episode."""
     successes = sum(outcome.success for outcome in outcomes)
     returns = np.array([outcome.episode_return for outcome in outcomes])
+    mean, low, high = mean_interval(returns)
     return {
         "episodes": len(outcomes),
         "success_rate": successes / max(1, len(outcomes)),
         "success_interval": wilson_interval(successes, len(outcomes)),
-        "return": mean_interval(returns)[0],
+        "return": mean,
+        "return_interval": (low, high) if len(outcomes) > 1 else None,
         "length": float(np.mean([outcome.length for outcome in outcomes])),
         "outcomes": [vars(outcome) for outcome in outcomes],
     }
@@ -87,6 +91,7 @@ def evaluate_agent(
             for slot, answer in pool.reset(starting).items() if starting else ():
                 seed = starting[slot]
                 playing[slot] = _Playing(seed, agent.new_memory(seed), answer.observation)
+                agent.inform_memory(playing[slot].memory, answer.legal_actions)
             actions = agent.act_batch(
                 [each.observation for each in playing.values()], [each.memory for each in playing.values()]
             )
@@ -94,6 +99,7 @@ def evaluate_agent(
             for slot, answer in answers.items():
                 each = playing[slot]
                 each.observation = answer.observation
+                agent.inform_memory(each.memory, answer.legal_actions)
                 each.episode_return += answer.reward
                 each.length += 1
                 if answer.done:
@@ -131,20 +137,33 @@ def _play_scripted(task: Task, imperfections: Mapping[str, Any], seeds: Sequence
     environment = task.make()
     try:
         agent = make_scripted_agent(environment, **imperfections)
-        episodes = [rollout(agent, environment, seed) for seed in seeds]
+        return [_outcome(rollout(agent, environment, seed)) for seed in seeds]
     finally:
         environment.close()
-    return [Outcome(each.seed, each.success, each.episode_return, len(each)) for each in episodes]
+
+
+def play_in_turn(agent: Agent, task: Task, seeds: Sequence[int]) -> list[Outcome]:
+    """Play `agent` once for each of `seeds`, one episode after the other."""
+    environment = task.make()
+    try:
+        return [_outcome(rollout(agent, environment, seed)) for seed in tqdm(seeds, desc=agent.name, leave=False)]
+    finally:
+        environment.close()
+
+
+def _outcome(episode: Episode) -> Outcome:
+    return Outcome(episode.seed, episode.success, episode.episode_return, len(episode))
 
 
 def log_summary(label: str, summary: Mapping[str, Any]) -> None:
     """Log the headline of a summary."""
     low, high = summary["success_interval"]
     logger.info(
-        "%s: success %.3f (95%% interval %.3f to %.3f) over %d episodes",
+        "%s: success %.3f (95%% interval %.3f to %.3f), return %.3f, over %d episodes",
         label,
         summary["success_rate"],
         low,
         high,
+        summary["return"],
         summary["episodes"],
     )

@@ -36,14 +36,19 @@ def play_checkpoint(
         Its summary, with the decoding, where the outcomes of each decoding and the videos were written.
     """
     seeds = evaluation_seeds(settings)
-    agents = [TokenAgent.from_checkpoint(checkpoint, each, torch.float64) for each in decodings]
+    agents = [
+        TokenAgent.from_checkpoint(checkpoint, each, torch.float64, legal_only=settings.legal_only)
+        for each in decodings
+    ]
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
     summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
-    best = max(range(len(agents)), key=lambda index: summaries[index]["success_rate"])
+    best = max(range(len(agents)), key=lambda index: summaries[index]["return"])
     summary = {**summaries[best], "decoding": decodings[best]}
     if len(agents) > 1:
         rates = [each["success_rate"] for each in summaries]
         summary["by_decoding"] = dict(zip(decodings, rates, strict=True))
+        returns = [each["return"] for each in summaries]
+        summary["return_by_decoding"] = dict(zip(decodings, returns, strict=True))
     if settings.videos:
         summary["videos"] = record_outcomes(folder / "videos", agents[best], task, played[best], settings.videos)
     return summary

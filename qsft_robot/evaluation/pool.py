@@ -27,6 +27,7 @@ class StepResult:
     reward: float
     done: bool
     success: bool
+    legal_actions: tuple[str, ...] | None = None
 
 
 def make_environment(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -40,9 +41,11 @@ def _answer(environment: gymnasium.Env, request: tuple[str, Any]) -> StepResult:
     kind, value = request
     if kind == "reset":
         observation, info = environment.reset(seed=value)
-        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]))
+        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]), info.get("legal_actions"))
     observation, reward, terminated, truncated, info = environment.step(value)
-    return StepResult(as_observation(observation), float(reward), bool(terminated or truncated), bool(info["success"]))
+    done = bool(terminated or truncated)
+    legal = info.get("legal_actions")
+    return StepResult(as_observation(observation), float(reward), done, bool(info["success"]), legal)
 
 
 def _work(connection: Connection, make: Callable[[], gymnasium.Env], slots: Sequence[int]) -> None:
@@ -95,7 +98,7 @@ class EnvironmentPool:
         """Reset each slot in `seeds` with its seed."""
         return self._ask({slot: ("reset", seed) for slot, seed in seeds.items()})
 
-    def step(self, actions: Mapping[int, np.ndarray]) -> dict[int, StepResult]:
+    def step(self, actions: Mapping[int, Any]) -> dict[int, StepResult]:
         """Step each slot in `actions`."""
         return self._ask({slot: ("step", action) for slot, action in actions.items()})
 

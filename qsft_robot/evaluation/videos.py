@@ -17,6 +17,7 @@ import numpy as np
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import TokenAgent
+from qsft_robot.datasets import transcripts
 from qsft_robot.datasets.episode import Episode
 from qsft_robot.errors import QsftRobotError
 from qsft_robot.evaluation.evaluate import Outcome, Task
@@ -66,8 +67,8 @@ def episode_trace(agent: Agent, episode: Episode, action_names: Sequence[str] | 
     """What goes with an episode's video, JSON-ready.
 
     Returns:
-        `rewards` (T,); `q_values` (T, D) of the tokens taken, in the units of the return, or None where the policy
-        has none; `action_names` (D,) or None; `frames_per_second`, with one frame per step.
+        `rewards` (T,); `q_values`: T lists of the values of the tokens taken, in the units of the return, or None where
+        the policy has none; `action_names` (D,) or None; `frames_per_second`, with one frame per step.
     """
     values = agent.values(episode.observations, episode.actions) if isinstance(agent, TokenAgent) else None
     return {
@@ -76,9 +77,14 @@ def episode_trace(agent: Agent, episode: Episode, action_names: Sequence[str] | 
         "success": episode.success,
         "frames_per_second": FRAMES_PER_SECOND,
         "rewards": episode.rewards.tolist(),
-        "q_values": None if values is None else np.round(values, 5).tolist(),
+        "q_values": None if values is None else _rounded(values),
         "action_names": None if action_names is None else list(action_names),
     }
+
+
+def _rounded(values: np.ndarray) -> list[list[float]]:
+    """Rows of values without the NaN of places that hold no token."""
+    return [[round(value, 5) for value in row if value == value] for row in values.tolist()]
 
 
 def record_outcomes(folder: Path, agent: Agent, task: Task, outcomes: Sequence[Outcome], count: int) -> list[str]:
@@ -90,23 +96,29 @@ def record_outcomes(folder: Path, agent: Agent, task: Task, outcomes: Sequence[O
     failures = [outcome for outcome in outcomes if not outcome.success]
     chosen = failures[: max(count // 2, count - len(successes))]
     chosen = successes[: count - len(chosen)] + chosen
-    env = task.make(render_mode="rgb_array")
+    env = task.make()
+    if drawn := "rgb_array" in env.metadata["render_modes"]:
+        env.close()
+        env = task.make(render_mode="rgb_array")
     paths = []
     try:
         for outcome in chosen:
-            episode, frames = record_episode(agent, env, outcome.seed)
+            episode, frames = record_episode(agent, env, outcome.seed) if drawn else (None, [])
+            if episode is None:
+                episode = rollout(agent, env, outcome.seed)
             ending = "success" if episode.success else "failure"
             if episode.success != outcome.success:
                 logger.warning("the replay of seed %d ended in %s, unlike the evaluation", outcome.seed, ending)
+            title = f"{agent.name}  seed {outcome.seed}"
             labelled = [
-                label_frame(
-                    frame, [f"{agent.name}  seed {outcome.seed}", f"step {step + 1} of {len(frames)}: {ending}"]
-                )
+                label_frame(frame, [title, f"step {step + 1} of {len(frames)}: {ending}"])
                 for step, frame in enumerate(frames)
             ]
+            trace = episode_trace(agent, episode, getattr(env.unwrapped, "action_names", None))
+            if not drawn:
+                labelled = transcripts.video_frames(episode, title, trace["q_values"])
             path = folder / f"{agent.name}_{ending}_{outcome.seed}.mp4"
             paths.append(str(write_video(path, [*labelled, *labelled[-1:] * FRAMES_PER_SECOND])))
-            trace = episode_trace(agent, episode, getattr(env.unwrapped, "action_names", None))
             path.with_suffix(".json").write_text(json.dumps(trace), encoding="utf-8")
     finally:
         env.close()

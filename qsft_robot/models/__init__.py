@@ -1,1 +1,23 @@
-"""The autoregressive token models."""
+"""The autoregressive token models, each made by its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from qsft_robot.models.language_model import LanguageModelShape
+from qsft_robot.models.robotics_transformer import TransformerShape
+from qsft_robot.models.text_transformer import TextTransformerShape
+
+NetworkShape: TypeAlias = TransformerShape | TextTransformerShape | LanguageModelShape
+
+
+def shape_from_dict(description: Mapping[str, Any]) -> NetworkShape:
+    """Restore what the `to_dict` of a shape described.
+
+    Raises:
+        KeyError, TypeError: the description is damaged.
+    """
+    kinds: dict[str, Any] = {each.kind: each for each in (TransformerShape, TextTransformerShape, LanguageModelShape)}
+    shape: NetworkShape = kinds[description.get("kind", TransformerShape.kind)].from_dict(description)
+    return shape

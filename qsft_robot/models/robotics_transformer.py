@@ -48,14 +48,20 @@ class TransformerShape:
     channels: tuple[int, ...] = (32, 64, 64)
     history: int = 1
 
+    kind = "robotics_transformer"
+
+    def network(self) -> RoboticsTransformer:
+        """A network of this shape with fresh weights."""
+        return RoboticsTransformer(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
-        return asdict(self)
+        return {"kind": self.kind, **asdict(self)}
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> TransformerShape:
         """Restore what `to_dict` described (JSON turns tuples into lists)."""
-        values = dict(description)
+        values = {key: value for key, value in description.items() if key != "kind"}
         values["images"] = {key: tuple(size) for key, size in values["images"].items()}
         values["channels"] = tuple(values["channels"])
         return cls(**values)

@@ -48,14 +48,19 @@ class TransformerBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
-    def forward(self, tokens: Tensor, mask: Tensor | None, cache: KeyValueCache | None, layer: int) -> Tensor:
-        """Return (batch, length, width); `mask` (length, length) is True where attention is allowed."""
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None, cache: KeyValueCache | None, layer: int, causal: bool = False
+    ) -> Tensor:
+        """Return (batch, length, width); `mask` (..., length, length) is True where attention is allowed.
+
+        `causal` stands for the mask that shows each token the ones up to it.
+        """
         batch, length, width = tokens.shape
         projected = self.query_key_value(self.attention_norm(tokens))
         query, key, value = projected.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if cache is not None:
             key, value = cache.append(layer, key, value)
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         tokens = tokens + self.attention_output(attended.transpose(1, 2).reshape(batch, length, width))
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 

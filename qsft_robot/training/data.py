@@ -13,17 +13,29 @@ import torch
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.config import TrainConfig
-from qsft_robot.config.schema import ModelConfig, RoboticsTransformerConfig
+from qsft_robot.config.schema import (
+    LanguageModelConfig,
+    ModelConfig,
+    RoboticsTransformerConfig,
+    TextTransformerConfig,
+)
+from qsft_robot.datasets.layout import StoreSpec
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
-from qsft_robot.models.robotics_transformer import RoboticsTransformer, TransformerShape
-from qsft_robot.tokenization import ActionTokenizer
+from qsft_robot.models import LanguageModelShape, NetworkShape, TextTransformerShape, TransformerShape
+from qsft_robot.models.pretrained import tokenizer_of
+from qsft_robot.models.robotics_transformer import RoboticsTransformer
+from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
+from qsft_robot.training.text import TextConverter
 
 LARGEST_HELD_OUT_SHARE = 0.5
 HELD_OUT_BATCHES = 24
 """Batches of held-out episodes whose mean loss decides early stopping: about 3,000 transitions at the default size."""
+TEXT_MODELS = "choose model=tiny_text, model=smollm2 or model=hf"
+VOCABULARY_BATCH, VOCABULARY_BATCHES = 1000, 20
+"""Observations from which the vocabulary of a text model is learned, at most, beside all the actions."""
 SPLIT_SEED = 9173
 """Mixed with the run's seed, so that the split is not correlated with other draws of the same seed."""
 
@@ -42,13 +54,18 @@ class ExperimentData:
     stores: list[TrajectoryStore]
     training: SegmentSampler
     held_out: SegmentSampler
-    tokenizer: ActionTokenizer
+    tokenizer: Tokenizer
     value_range: ValueRange
 
     @property
     def success(self) -> np.ndarray:
         """(episodes,) bool over all stores."""
         return np.concatenate([store.success for store in self.stores])
+
+    @property
+    def mean_return(self) -> float:
+        """Mean undiscounted return of an episode over all stores."""
+        return float(np.concatenate([store.episode_returns for store in self.stores]).mean())
 
 
 def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Sequence[str] | None) -> ExperimentData:
@@ -68,8 +85,8 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         kept = int(np.clip(round(count * config.training.held_out_fraction), 1, count * LARGEST_HELD_OUT_SHARE))
         held_out_episodes.append(np.sort(order[:kept]))
         training_episodes.append(np.sort(order[kept:]))
-    if len({store.spec.action_dimension for store in stores}) > 1:
-        raise DataError("the stores have actions of different sizes; they cannot be trained on together")
+    if any(store.spec.action != stores[0].spec.action for store in stores):
+        raise DataError("the stores have actions of different kinds or sizes; they cannot be trained on together")
     common: dict[str, Any] = {
         "segment_length": config.training.segment_length,
         "history": history,
@@ -83,12 +100,33 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
     held_out = SegmentSampler(stores, held_out_episodes, seed=config.seed, memory_budget_bytes=share, **common)
     table = training.table
     actions = table.actions[table.valid]
-    tokenizer = ActionTokenizer.fit(actions, config.tokenization.bins, config.tokenization.kind)
+    tokenizer: Tokenizer
+    if stores[0].spec.action.is_text:
+        tokenizer = _text_tokenizer(config, training, actions)
+    else:
+        tokenizer = ActionTokenizer.fit(actions, config.tokenization.bins, config.tokenization.kind)
     value_range = ValueRange.of_returns(table.monte_carlo_return[table.valid])
     return ExperimentData(stores, training, held_out, tokenizer, value_range)
 
 
-def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape:
+def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.ndarray) -> TextTokenizer:
+    """Learn the vocabulary from the training episodes."""
+    model = config.model
+    if isinstance(model, LanguageModelConfig):
+        return TextTokenizer.pretrained(tokenizer_of(_source(config)), actions.tolist())
+    if not isinstance(model, TextTransformerConfig):
+        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
+    observations = (
+        str(text)
+        for number, (_, frames, _) in enumerate(sampler.sequential(VOCABULARY_BATCH))
+        if number < VOCABULARY_BATCHES
+        for text in frames["text"][:, -1]
+    )
+    words = actions.tolist()
+    return TextTokenizer.fit((text for part in (observations, words) for text in part), words, model.vocabulary)
+
+
+def network_shape(data: ExperimentData, config: TrainConfig) -> NetworkShape:
     """The shape of the networks for these data and this `model=`.
 
     Raises:
@@ -96,6 +134,8 @@ def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape
         DataError: the observations hold neither images nor a state vector.
     """
     spec = data.stores[0].spec
+    if isinstance(data.tokenizer, TextTokenizer):
+        return _text_shape(data.tokenizer, config, spec)
     images = {}
     state_width = 0
     for key, array in spec.observations.items():
@@ -113,6 +153,58 @@ def network_shape(data: ExperimentData, config: TrainConfig) -> TransformerShape
         bins=data.tokenizer.bins,
         outputs=data.tokenizer.bins,
         **shape_of_model(config.model),
+    )
+
+
+def _source(config: TrainConfig) -> str:
+    assert isinstance(config.model, LanguageModelConfig)
+    source = config.name or config.model.source
+    if source is None:
+        raise ConfigurationError(f"model={config.model.name} needs name=<name on a hub, or folder>")
+    return source
+
+
+def observation_keys(model: ModelConfig) -> list[str] | None:
+    """What a model reads of an observation; None for everything that there is."""
+    if isinstance(model, TextTransformerConfig) and model.image_tokens:
+        return ["text", "image"]
+    return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
+
+
+def _text_shape(tokenizer: TextTokenizer, config: TrainConfig, spec: StoreSpec) -> NetworkShape:
+    model = config.model
+    if isinstance(model, LanguageModelConfig):
+        return LanguageModelShape(
+            dimensions=tokenizer.dimensions,
+            bins=tokenizer.bins,
+            outputs=tokenizer.bins,
+            context=model.context,
+            source=_source(config),
+            adapters=model.adapters,
+            rank=model.rank,
+            alpha=model.alpha,
+            gradient_checkpointing=model.gradient_checkpointing,
+        )
+    if not isinstance(model, TextTransformerConfig):
+        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
+    picture = None
+    if model.image_tokens:
+        if "image" not in spec.observations:
+            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
+        height, width = spec.observations["image"].shape[:2]
+        picture = (height, width)
+    return TextTransformerShape(
+        dimensions=tokenizer.dimensions,
+        bins=tokenizer.bins,
+        outputs=tokenizer.bins,
+        context=model.context,
+        width=model.width,
+        layers=model.layers,
+        heads=model.heads,
+        feed_forward_factor=model.feed_forward,
+        image=picture,
+        image_tokens=model.image_tokens,
+        channels=tuple(model.channels),
     )
 
 
@@ -138,8 +230,10 @@ def shape_of_model(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def set_state_statistics(network: RoboticsTransformer, data: ExperimentData) -> None:
-    """Normalise the network's `state` by the mean and spread of the training data."""
+def set_state_statistics(network: RoboticsTransformer | torch.nn.Module, data: ExperimentData) -> None:
+    """Normalise the network's `state`, where it takes one, by the mean and spread of the training data."""
+    if not isinstance(network, RoboticsTransformer):
+        return
     width = data.stores[0].spec.observations["state"].shape[0] if "state" in data.stores[0].spec.observations else 0
     if not width:
         return
@@ -162,7 +256,7 @@ def set_state_statistics(network: RoboticsTransformer, data: ExperimentData) -> 
 
 
 def held_out_batches(
-    sampler: SegmentSampler, converter: BatchConverter, count: int = HELD_OUT_BATCHES
+    sampler: SegmentSampler, converter: BatchConverter | TextConverter, count: int = HELD_OUT_BATCHES
 ) -> Iterator[TokenBatch]:
     """The same batches of held-out episodes every time; no more than it takes to see each episode's rows once."""
     rows_per_batch = sampler.segments * (sampler.batch(0).rewards.shape[1])

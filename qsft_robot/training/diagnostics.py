@@ -117,8 +117,9 @@ def _figures(algorithm: Algorithm, held_out: Iterable[TokenBatch], training: Ite
         for batch in training:
             losses, kept = _behaviour_losses(algorithm, batch, _behaviour_logits(algorithm, batch))
             seen.add("behaviour_nll_training", losses, kept)
-            logged = batch.tokens[:, :-1][batch.valid].cpu()
-            counts += torch.stack([torch.bincount(column, minlength=counts.shape[1]) for column in logged.T])
+            logged, real = batch.tokens[:, :-1].flatten(0, 1), _real(batch).flatten(0, 1)
+            for dimension, (column, here) in enumerate(zip(logged.T, real.T, strict=True)):
+                counts[dimension] += torch.bincount(column[here], minlength=counts.shape[1]).cpu()
     frequencies = (counts / counts.sum(dim=1, keepdim=True)).log()
     transitions = 0
     for batch in held_out:
@@ -130,7 +131,7 @@ def _figures(algorithm: Algorithm, held_out: Iterable[TokenBatch], training: Ite
         if "behaviour" in logits:
             seen.add("behaviour_nll", *_behaviour_losses(algorithm, batch, logits["behaviour"]))
             logged = batch.tokens[:, :-1].cpu()
-            seen.add("marginal_nll", -frequencies[torch.arange(len(frequencies)), logged], batch.valid)
+            seen.add("marginal_nll", -frequencies[torch.arange(len(frequencies)), logged], _real(batch))
         _examine_values(algorithm, batch, logits, seen)
     figures: dict[str, Any] = {"transitions": transitions}
     q, returns = seen.pop("q"), seen.pop("returns")
@@ -151,11 +152,11 @@ def _behaviour_logits(algorithm: Algorithm, batch: TokenBatch) -> Tensor:
 
 
 def _behaviour_losses(algorithm: Algorithm, batch: TokenBatch, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood (S, L, D) of the logged tokens, and which transitions (S, L) count."""
+    """Negative log-likelihood (S, L, D) of the logged tokens, and which of them count."""
     losses = -logits.log_softmax(dim=-1).gather(-1, batch.current()[1].unsqueeze(-1)).squeeze(-1)
     # Filtered cloning is asked only about the episodes that it imitates.
     threshold = getattr(algorithm, "threshold", -math.inf)
-    return losses.view(*batch.valid.shape, -1), batch.valid & (batch.episode_return >= threshold)
+    return losses.view(*batch.valid.shape, -1), _real(batch) & (batch.episode_return >= threshold).unsqueeze(-1)
 
 
 def _examine_values(algorithm: Algorithm, batch: TokenBatch, logits: dict[str, Tensor], seen: _Samples) -> None:
@@ -163,26 +164,32 @@ def _examine_values(algorithm: Algorithm, batch: TokenBatch, logits: dict[str, T
     values = algorithm.values(logits)
     if values is None:
         return
-    tokens, valid = batch.tokens[:, :-1], batch.valid
+    tokens, valid = batch.tokens[:, :-1], _real(batch)
+    transitions = batch.valid.shape
     chosen = tokens.unsqueeze(-1)
-    q = algorithm.value_range.value(values).unflatten(0, valid.shape)
+    q = algorithm.value_range.value(values).unflatten(0, transitions)
     returns = algorithm.value_range.value(batch.monte_carlo_return)
     seen.add("q", q.gather(-1, chosen).squeeze(-1), valid)
     seen.add("returns", returns.unsqueeze(-1).expand(tokens.shape), valid)
     if "behaviour" not in logits:
         return
     threshold = getattr(algorithm.settings, "support_threshold", 0.0) or DEFAULT_SUPPORT
-    log_pi = logits["behaviour"].log_softmax(dim=-1).unflatten(0, valid.shape)
+    log_pi = logits["behaviour"].log_softmax(dim=-1).unflatten(0, transitions)
     pi = log_pi.exp()
     outside = log_pi.gather(-1, chosen).squeeze(-1) < log_pi.amax(dim=-1) + math.log(threshold)
     seen.add("out_of_support", outside, valid)
-    seen.add("actions_out_of_support", outside.any(dim=-1), valid)
+    seen.add("actions_out_of_support", (outside & valid).any(dim=-1), batch.valid)
     mean = (pi * q).sum(dim=-1, keepdim=True)
     seen.add("advantage_spread", (pi * (q - mean) ** 2).sum(dim=-1).sqrt(), valid)
-    log_policy = algorithm.extract(logits).log_softmax(dim=-1).unflatten(0, valid.shape)
+    log_policy = algorithm.extract(logits).log_softmax(dim=-1).unflatten(0, transitions)
     # Tokens that the policy never takes contribute nothing: 0 log 0 = 0.
     terms = (log_policy.exp() * (log_policy - log_pi)).masked_fill(log_policy == -torch.inf, 0.0)
     seen.add("policy_divergence", terms.sum(dim=-1), valid)
+
+
+def _real(batch: TokenBatch) -> Tensor:
+    """(S, L, D) bool: tokens of real transitions."""
+    return batch.is_token() & batch.valid.unsqueeze(-1)
 
 
 class _Samples:
@@ -192,7 +199,7 @@ class _Samples:
         self.parts: dict[str, list[np.ndarray]] = {}
 
     def add(self, name: str, values: Tensor, valid: Tensor) -> None:
-        """Keep values (S, L, ...) of the transitions where valid (S, L)."""
+        """Keep the values (S, L, D) or (S, L) where `valid`, of the same shape, says so."""
         kept = values.cpu()[valid.cpu()].double().flatten().numpy()
         self.parts.setdefault(name, []).append(kept)
 

@@ -44,11 +44,13 @@ from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
 from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
 from qsft_robot.evaluation.statistics import wilson_interval
 from qsft_robot.surroundings import surroundings
+from qsft_robot.tokenization import ActionTokenizer, TextTokenizer
 from qsft_robot.training.data import (
     ExperimentData,
     behaviour_logits,
     held_out_batches,
     network_shape,
+    observation_keys,
     open_data,
     set_state_statistics,
 )
@@ -57,6 +59,7 @@ from qsft_robot.training.loop import Stage, TrainingLoop
 from qsft_robot.training.metrics import duration
 from qsft_robot.training.policy_files import Policy, load_networks, load_policy, save_policy
 from qsft_robot.training.tensors import BatchConverter
+from qsft_robot.training.text import TextConverter
 
 T = TypeVar("T")
 
@@ -86,7 +89,7 @@ class Experiment:
         """Do every stage that is not done yet; return the result."""
         self._claim_folder()
         dataset = self._timed("collect", self._dataset)
-        data = self._timed("load", lambda: open_data(dataset, self.config, self.config.model.history, None))
+        data = self._timed("load", lambda: open_data(dataset, self.config, self.config.model.history, observation_keys(self.config.model)))
         rate, count = float(data.success.mean()), len(data.success)
         logger.info("data: %d episodes, %.1f%% of them successful", count, 100 * rate)
         needed = self._make(data).needs_behaviour_policy or self.config.algorithm.kind == "bc"
@@ -102,6 +105,7 @@ class Experiment:
                 "episodes": count,
                 "success_rate": rate,
                 "success_interval": wilson_interval(int(data.success.sum()), count),
+                "return": data.mean_return,
             },
             **self._timed("evaluate", self._evaluate),
         }
@@ -198,26 +202,41 @@ class Experiment:
             steps += self.config.training.behaviour_steps
             self._loop(algorithm, Stage(name, steps, algorithm.early_stopping), data, None, None).run()
         else:
-            pi_phi, device = behaviour.network("behaviour"), self.accelerator.device
-            logger.info("computing the behaviour policy's logits for the whole dataset once")
-            caches = [self.folder / "training" / f"{part}_logits.npy" for part in ("training", "held_out")]
-            samplers = (data.training, data.held_out)
-            logits = [
-                behaviour_logits(pi_phi, sampler, data.tokenizer, cache, device)
-                for sampler, cache in zip(samplers, caches, strict=True)
-            ]
+            pi_phi = behaviour.network("behaviour")
             algorithm.prepare_training(pi_phi)
-            self._loop(algorithm, Stage(name, steps, algorithm.early_stopping), data, *logits).run()
-            for cache in caches:
-                cache.unlink()
+            stage = Stage(name, steps, algorithm.early_stopping)
+            if isinstance(data.tokenizer, TextTokenizer):
+                pi_phi.to(self.accelerator.device).eval()
+                self._loop(algorithm, stage, data, pi_phi, pi_phi).run()
+            else:
+                self._with_logits(algorithm, stage, data, pi_phi)
         save_policy(folder, self._as_policy(algorithm, data))
+
+    def _with_logits(self, algorithm: Algorithm, stage: Stage, data: ExperimentData, pi_phi: Any) -> None:
+        """Train with pi_phi's logits of the whole dataset, computed once."""
+        assert isinstance(data.tokenizer, ActionTokenizer)
+        logger.info("computing the behaviour policy's logits for the whole dataset once")
+        caches = [self.folder / "training" / f"{part}_logits.npy" for part in ("training", "held_out")]
+        logits = [
+            behaviour_logits(pi_phi, sampler, data.tokenizer, cache, self.accelerator.device)
+            for sampler, cache in zip((data.training, data.held_out), caches, strict=True)
+        ]
+        self._loop(algorithm, stage, data, *logits).run()
+        for cache in caches:
+            cache.unlink()
+
+    def _converter(self, data: ExperimentData, shift: int, behaviour: Any = None) -> BatchConverter | TextConverter:
+        """Makes tensors of batches; `behaviour`: pi_phi's logits of all rows, or for text pi_phi itself."""
+        device = self.accelerator.device
+        if isinstance(data.tokenizer, TextTokenizer):
+            return TextConverter(data.tokenizer, self.config.model.context, device, behaviour)
+        return BatchConverter(data.tokenizer, shift, device, behaviour)
 
     def _loop(
         self, algorithm: Algorithm, stage: Stage, data: ExperimentData, logits: Any, held_out: Any
     ) -> TrainingLoop:
-        device = self.accelerator.device
-        convert = BatchConverter(data.tokenizer, self.config.training.image_shift, device, logits)
-        convert_held_out = BatchConverter(data.tokenizer, 0, device, held_out)
+        convert = self._converter(data, self.config.training.image_shift, logits)
+        convert_held_out = self._converter(data, 0, held_out)
         return TrainingLoop(
             algorithm,
             stage,
@@ -238,7 +257,7 @@ class Experiment:
         """Examine the policy as it lies on disk, on held-out episodes."""
         algorithm = load_policy(self.folder / "policy", self.accelerator.device).algorithm
         algorithm.observe_returns(np.concatenate([store.episode_returns for store in data.stores]))
-        convert = BatchConverter(data.tokenizer, 0, self.accelerator.device)
+        convert = self._converter(data, 0)
         training = held_out_batches(data.training, convert, TRAINING_BATCHES)
         with self.accelerator.autocast():
             figures = diagnose(algorithm, held_out_batches(data.held_out, convert), training)

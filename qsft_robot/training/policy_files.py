@@ -18,8 +18,8 @@ from qsft_robot.algorithms import Algorithm, ValueRange, make_algorithm
 from qsft_robot.config import from_dict, to_dict
 from qsft_robot.config.algorithms import AlgorithmConfig
 from qsft_robot.errors import CheckpointError
-from qsft_robot.models.robotics_transformer import TransformerShape
-from qsft_robot.tokenization import ActionTokenizer
+from qsft_robot.models import shape_from_dict
+from qsft_robot.tokenization import Tokenizer, tokenizer_from_dict
 from qsft_robot.training.state_files import read_description, read_tensors, write_folder
 
 FORMAT_VERSION = 1
@@ -36,7 +36,7 @@ class Policy:
     """
 
     algorithm: Algorithm
-    tokenizer: ActionTokenizer
+    tokenizer: Tokenizer
     task: Mapping[str, Any]
     config: Mapping[str, Any]
 
@@ -99,11 +99,11 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     description = describe_policy(path)
     try:
         algorithm = make_algorithm(
-            TransformerShape.from_dict(description["shape"]),
+            shape_from_dict(description["shape"]),
             from_dict(AlgorithmConfig, description["algorithm"]),
             ValueRange(**description["value_range"]),
         )
-        tokenizer = ActionTokenizer.from_dict(description["tokenizer"])
+        tokenizer = tokenizer_from_dict(description["tokenizer"])
         policy = Policy(algorithm, tokenizer, description["task"], description["config"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the description of checkpoint {path} is damaged: {error}") from error

@@ -36,7 +36,7 @@ def observation_tensors(observations: Mapping[str, np.ndarray], device: torch.de
 
 
 class BatchConverter:
-    """Tokenises actions, shifts images, and looks up pi_phi's log-probabilities.
+    """Tokenises actions, shifts images, and looks up pi_phi's logits.
 
     Args:
         tokenizer: actions to tokens.
@@ -66,10 +66,9 @@ class BatchConverter:
         tokens = self.tokenizer.encode(batch.actions)
         # The observation after the segment has no action here; its first token's logits need none.
         tokens = np.concatenate([tokens, np.zeros_like(tokens[:, :1])], axis=1)
-        log_probabilities = None
+        logits = None
         if self.behaviour_logits is not None:
             logits = torch.from_numpy(self.behaviour_logits[batch.row]).to(self.device, torch.float32)
-            log_probabilities = logits.log_softmax(dim=-1)
         return TokenBatch(
             observations=observations,
             tokens=torch.from_numpy(tokens).to(self.device),
@@ -78,7 +77,7 @@ class BatchConverter:
             valid=self._tensor(batch.valid),
             monte_carlo_return=self._tensor(batch.monte_carlo_return),
             episode_return=self._tensor(batch.episode_return),
-            behaviour_log_probabilities=log_probabilities,
+            behaviour_logits=logits,
         )
 
     def _tensor(self, values: np.ndarray) -> Tensor:

@@ -1,7 +1,7 @@
 """ALFWorld's household games as a Gymnasium environment with text and picture.
 
 Observation: a Dict of `text` (Text, printable ASCII) and `image` (H, W, 3) uint8, what the agent stands before.
-Action: a command as text, for example `take mug 1 from desk 1`. `info["admissible_actions"]` lists the commands that
+Action: a command as text, for example `take mug 1 from desk 1`. `info["legal_actions"]` lists the commands that
 the engine would carry out, sorted; any other text is allowed, changes nothing and is answered "Nothing happens.".
 Reward: 1 when the goal is reached, which ends the episode, else 0.
 
@@ -215,7 +215,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
     def _info(self) -> dict[str, Any]:
         return {
             "success": self.turn.won,
-            "admissible_actions": list(self.turn.commands),
+            "legal_actions": tuple(self.turn.commands),
             "task": self.task,
             "task_type": self.game.task.type,
             "game": self.game.name,

@@ -68,5 +68,5 @@ def all_transitions(copies: int = 1) -> TokenBatch:
         valid=torch.ones(count, 1, dtype=torch.bool),
         monte_carlo_return=torch.zeros(count, 1),
         episode_return=torch.zeros(count, 1),
-        behaviour_log_probabilities=torch.full((count, 2, 2, 2), float(np.log(0.5))),
+        behaviour_logits=torch.full((count, 2, 2, 2), float(np.log(0.5))),
     )

@@ -18,6 +18,8 @@ from tests.algorithms import tabular
 
 ALL = sorted(ALGORITHMS)
 VALUE_BASED = ["cql", "ilql", "q_transformer", "qsft"]
+IMPROVING_ONCE = ["monte_carlo", "archer"]
+"""Values, but not those of the best policy token by token."""
 IMITATING = ["bc", "filtered_bc", "return_conditioned"]
 TABULAR_OPTIONS = {
     "qsft": ["backup=max", "monte_carlo_mixture=0", "support_threshold=0"],
@@ -31,7 +33,7 @@ TABULAR_OPTIONS = {
 def make(kind: str, *options: str, seed: int = 0) -> Algorithm:
     torch.manual_seed(seed)
     words = [f"algorithm={kind}", f"algorithm.discount={tabular.DISCOUNT}", *(f"algorithm.{each}" for each in options)]
-    if kind not in IMITATING:
+    if kind not in [*IMITATING, "monte_carlo"]:
         words.append("algorithm.target_rate=0.05")
     algorithm = make_algorithm(tabular.SHAPE, load(TrainConfig, ["sim=pick_place", *words]).algorithm, ValueRange())
     algorithm.observe_returns(np.array([0.0, 0.0, 1.0, 1.0]))
@@ -83,6 +85,8 @@ def test_imitation_overfits_one_batch(kind: str) -> None:
             name: (
                 {key: each[one_action_per_state] for key, each in value.items()}
                 if isinstance(value, dict)
+                else None
+                if value is None
                 else value[one_action_per_state]
             )
             for name, value in vars(batch).items()

@@ -90,7 +90,8 @@ def test_likelihood_is_a_distribution_and_the_loss_is_the_weighted_cross_entropy
     batch = tabular.all_transitions()
     network = algorithm.networks["likelihood"]
     observations, tokens = batch.current()
-    log_pi = batch.behaviour_log_probabilities[:, 0]
+    assert batch.behaviour_logits is not None
+    log_pi = batch.behaviour_logits[:, 0].log_softmax(dim=-1)
     with torch.no_grad():
         logits = network(network.encode(observations), tokens)
         log_p, dummy, q = algorithm.likelihood(logits, log_pi)

@@ -44,7 +44,7 @@ def batch(returns: float = 0.0) -> TokenBatch:
     """Every state and action once; each token equally often."""
     data = tabular.all_transitions()
     filled = torch.full_like(data.rewards, returns)
-    return dataclasses.replace(data, monte_carlo_return=filled, episode_return=filled, behaviour_log_probabilities=None)
+    return dataclasses.replace(data, monte_carlo_return=filled, episode_return=filled, behaviour_logits=None)
 
 
 def known_qsft() -> Algorithm:

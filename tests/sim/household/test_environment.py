@@ -79,7 +79,7 @@ def test_all_types_can_be_solved_and_picture_and_text_agree(env):
         over = False
         while not over:
             command = agent.act(observation)
-            assert command in info["admissible_actions"]
+            assert command in info["legal_actions"]
             observation, reward, terminated, over, info = env.step(command)
             over = over or terminated
             assert reward == float(info["success"]) == float(terminated)
@@ -116,7 +116,7 @@ def test_other_text_changes_nothing(env):
         assert NOTHING in observation["text"]
         assert reward == 0.0
         assert not terminated
-        assert after["admissible_actions"] == info["admissible_actions"]
+        assert after["legal_actions"] == info["legal_actions"]
     with pytest.raises(DataError, match="an action is a command as text"):
         env.step(3)
 
@@ -137,7 +137,7 @@ def test_the_time_limit_ends_an_episode():
 
 def test_notes_keep_what_was_seen(env):
     _, info = env.reset(seed=0)
-    first, second = [each for each in info["admissible_actions"] if each.startswith("go to ")][:2]
+    first, second = [each for each in info["legal_actions"] if each.startswith("go to ")][:2]
     env.step(first)
     text = env.step(second)[0]["text"]
     assert text.startswith(f"Task: {info['task']}\nHeld: nothing\n")

@@ -1,0 +1,77 @@
+"""Decoding that writes nothing but legal text: a trie of the tokens of the actions to choose among."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from qsft_robot.tokenization import TextTokenizer, Tokenizer
+
+if TYPE_CHECKING:
+    from qsft_robot.agents.token_agent import EpisodeMemory
+
+Trie = dict[int, Any]
+"""Token -> the trie of what may follow; empty after the last token."""
+
+
+@lru_cache(256)
+def token_trie(actions: tuple[tuple[int, ...], ...]) -> Trie:
+    """The trie of sequences of tokens."""
+    root: Trie = {}
+    for tokens in actions:
+        node = root
+        for token in tokens:
+            node = node.setdefault(token, {})
+    return root
+
+
+class LegalTokens:
+    """What each of N episodes may still write of its next action.
+
+    An episode without a list of legal actions may write anything up to the end of a line.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, legal: Sequence[tuple[str, ...] | None]) -> None:
+        self.end, self.padding = tokenizer.end_of_line, tokenizer.padding
+        self.nodes: list[Trie | None] = [
+            None if actions is None else token_trie(tuple(tokenizer.action(each) for each in actions))
+            for actions in legal
+        ]
+        self.finished = [False] * len(legal)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, memories: Sequence[EpisodeMemory]) -> LegalTokens | None:
+        """For one action of each of these episodes; None where actions are numbers, which are all legal."""
+        if not isinstance(tokenizer, TextTokenizer):
+            return None
+        return cls(tokenizer, [memory.legal for memory in memories])
+
+    def mask(self, logits: Tensor) -> Tensor:
+        """Set the logits (N, tokens) of what may not follow to minus infinity."""
+        allowed = torch.ones_like(logits, dtype=torch.bool)
+        for row, node in enumerate(self.nodes):
+            if self.finished[row]:
+                allowed[row] = False
+                allowed[row, self.padding] = True
+            elif node is None:
+                allowed[row, self.padding] = False
+            else:
+                allowed[row] = False
+                allowed[row, list(node)] = True
+        masked = logits.masked_fill(~allowed, -torch.inf)
+        # What the policy itself rules out everywhere has to be chosen among all the same.
+        lost = ~masked.isfinite().any(dim=-1, keepdim=True)
+        return torch.where(lost & allowed, 0.0, masked)
+
+    def advance(self, tokens: Tensor) -> bool:
+        """Note the chosen tokens (N,); returns whether every action is complete."""
+        for row, token in enumerate(tokens.tolist()):
+            node = self.nodes[row]
+            self.finished[row] = self.finished[row] or token == self.end
+            if node is not None and not self.finished[row]:
+                self.nodes[row] = node[token]
+        return all(self.finished)

@@ -1,0 +1,212 @@
+"""A pretrained causal language model as a policy over text, with nothing new on top of it.
+
+The networks of an algorithm are LoRA adapters (Hu et al. 2022) over one frozen model that they share: memory is one
+model's, not one for pi_phi, p_theta and the target each. `adapters=none` trains a whole copy for each instead.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qsft_robot.errors import MissingExtraError
+from qsft_robot.models.pretrained import load_model
+
+_bases: dict[tuple[str, bool], nn.Module] = {}
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class LanguageModelShape:
+    """Everything that determines the parameters' shapes.
+
+    Attributes:
+        dimensions: most tokens of an action D.
+        bins: tokens of the vocabulary.
+        outputs: logits per token; where they are not the vocabulary's, a new linear layer makes them.
+        context: most tokens of a stream.
+        source: what the model is loaded from.
+        adapters: `lora`, or `none` to train all weights.
+        rank: of the adapters.
+        alpha: scale of the adapters, divided by the rank.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        new_head: a new linear layer makes the logits, though they are as many as the vocabulary's.
+    """
+
+    dimensions: int
+    bins: int
+    outputs: int
+    context: int
+    source: str
+    adapters: str = "lora"
+    rank: int = 16
+    alpha: int = 32
+    gradient_checkpointing: bool = False
+    new_head: bool = False
+
+    kind = "language_model"
+
+    def network(self) -> LanguageModel:
+        """A network of this shape: the pretrained model, as it was pretrained."""
+        return LanguageModel(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> LanguageModelShape:
+        """Restore what `to_dict` described."""
+        return cls(**{key: value for key, value in description.items() if key != "kind"})
+
+
+@dataclass
+class LanguageCache:
+    """What the model keeps of N prompts that end at the same place.
+
+    Attributes:
+        past: the model's own cache.
+        mask: (N, length) int64, 0 where a shorter prompt is filled up in front.
+    """
+
+    past: Any
+    mask: Tensor
+
+
+class LanguageModel(nn.Module):
+    """Logits of each token of each action, given the stream before it; see TextTransformer for the arguments."""
+
+    def __init__(self, shape: LanguageModelShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.name = f"network_{next(_numbers)}"
+        own = shape.adapters == "none"
+        base = load_model(shape.source) if own else _shared(shape)
+        if shape.gradient_checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        self._base: tuple[nn.Module, ...] = (base,)  # in a tuple, so that its weights do not count as this network's
+        self._layers: list[Any] = []
+        if own:
+            self.model = base
+        else:
+            self.adapter = self._inject(base)
+        self.has_head = shape.new_head or shape.outputs != shape.bins
+        if self.has_head:
+            width = base.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
+            self.head_weight = nn.Parameter(0.02 * torch.randn(width, shape.outputs))
+            self.head_bias = nn.Parameter(torch.zeros(shape.outputs))
+
+    @property
+    def base(self) -> Any:
+        """The pretrained model with this network's adapter switched on."""
+        for layer in self._layers:
+            layer._active_adapter = [self.name]  # set_adapter() would also decide what is trained
+        return self._base[0]
+
+    def frozen_copy(self) -> LanguageModel:
+        """A network of its own with the same weights, which no optimiser moves."""
+        if self.shape.adapters == "none":
+            other = copy.deepcopy(self)
+        else:
+            other = LanguageModel(self.shape)
+            other.load_state_dict(self.state_dict())
+            other.to(next(self.parameters()).device)
+        return other.requires_grad_(False)
+
+    def encode(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """Features (N, D, width) before each token of N actions; see TextTransformer.encode."""
+        base = self.base
+        trunk = getattr(base, base.base_model_prefix)
+        features = trunk(input_ids=observation["stream"], use_cache=False).last_hidden_state
+        chosen = features.flatten(0, 1)[observation["positions"].flatten()]
+        return chosen.view(*observation["positions"].shape, -1)
+
+    def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
+        return self._logits(context)
+
+    def start(self, observation: Mapping[str, Tensor]) -> tuple[LanguageCache, Tensor]:
+        """Begin decoding after `prompt` (N, P), of which the first `padding` (N,) places hold nothing."""
+        prompt, padding = observation["prompt"], observation["padding"]
+        places = torch.arange(prompt.shape[1], device=prompt.device)
+        mask = (places >= padding[:, None]).long()
+        cache = LanguageCache(None, mask)
+        return cache, self._extend(prompt, (places - padding[:, None]).clamp_min(0), cache)
+
+    def step(self, cache: LanguageCache, token: Tensor, dimension: int) -> Tensor:
+        """Given `token` (N,) of `dimension - 1`, return the logits (N, outputs) of `dimension`."""
+        cache.mask = torch.cat([cache.mask, torch.ones_like(cache.mask[:, :1])], dim=1)
+        return self._extend(token[:, None], cache.mask.sum(dim=1, keepdim=True) - 1, cache)
+
+    def _extend(self, tokens: Tensor, places: Tensor, cache: LanguageCache) -> Tensor:
+        base = self.base
+        output = getattr(base, base.base_model_prefix)(
+            input_ids=tokens,
+            attention_mask=cache.mask,
+            position_ids=places,
+            past_key_values=cache.past,
+            use_cache=True,
+        )
+        cache.past = output.past_key_values
+        return self._logits(output.last_hidden_state[:, -1])
+
+    def _logits(self, features: Tensor) -> Tensor:
+        if self.has_head:
+            return features.to(self.head_weight.dtype) @ self.head_weight + self.head_bias
+        logits: Tensor = self._base[0].get_output_embeddings()(features)  # type: ignore[operator]
+        return logits[..., : self.shape.bins]
+
+    def _inject(self, base: nn.Module) -> nn.ModuleDict:
+        """Put an adapter of this network's name into every linear layer; return its parts by the layer's name."""
+        try:
+            from peft import LoraConfig, TaskType, inject_adapter_in_model
+            from peft.tuners.lora import LoraLayer
+        except ImportError as error:
+            raise MissingExtraError("language", "training adapters of a language model") from error
+        config = LoraConfig(
+            r=self.shape.rank,
+            lora_alpha=self.shape.alpha,
+            target_modules="all-linear",
+            exclude_modules=r".*lm_head",
+            task_type=TaskType.CAUSAL_LM,
+        )
+        trained = {id(each): each.requires_grad for each in base.parameters()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there are other adapters is the point
+            inject_adapter_in_model(config, base, self.name)
+        for each in base.parameters():
+            each.requires_grad_(trained.get(id(each), True))  # the new adapter's, and what was trained before
+        weakref.finalize(self, _remove, base, self.name)
+        parts = nn.ModuleDict()
+        for path, layer in base.named_modules():
+            if isinstance(layer, LoraLayer):
+                self._layers.append(layer)
+                down, up = layer.lora_A[self.name], layer.lora_B[self.name]
+                parts[path.replace(".", "/")] = nn.ModuleList([down, up])
+        return parts
+
+
+def _remove(base: nn.Module, name: str) -> None:
+    """Take an adapter out of the shared model when its network is gone."""
+    for layer in base.modules():
+        parts = getattr(layer, "lora_A", None)
+        if isinstance(parts, nn.ModuleDict) and name in parts:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that another one is switched on then
+                layer.delete_adapter(name)  # type: ignore[operator]
+
+
+def _shared(shape: LanguageModelShape) -> nn.Module:
+    """The one frozen model that all adapters of this process use."""
+    key = (shape.source, shape.gradient_checkpointing)
+    if key not in _bases:
+        _bases[key] = load_model(shape.source).requires_grad_(False)
+    return _bases[key]

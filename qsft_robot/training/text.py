@@ -1,0 +1,211 @@
+"""From the sampler's episodes of text to streams of tokens: text is stored, tokens are made when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qsft_robot.algorithms.base import TokenBatch
+from qsft_robot.datasets.batch import Batch
+from qsft_robot.tokenization.text_tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True)
+class TextBatch(TokenBatch):
+    """A TokenBatch whose observations are `stream` (R, T) int64 and `positions` (S, L + 1, D) int64 in it.
+
+    Where the data have pictures, `image` (R, H, W, 3) is the one that each stream begins with.
+    """
+
+    def current(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The streams with the positions (S * L, D) of the transitions' tokens, and these."""
+        return self._part(slice(None, -1))
+
+    def everything(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The same with the position of the observation after each segment."""
+        return self._part(slice(None))
+
+    def _part(self, steps: slice) -> tuple[dict[str, Tensor], Tensor]:
+        positions = self.observations["positions"][:, steps].flatten(0, 1)
+        return {**self.observations, "positions": positions}, self.tokens[:, steps].flatten(0, 1)
+
+
+class Streams:
+    """Rows of tokens under construction; none is longer than `context`.
+
+    `growing`: an observation may go on where the one before it stopped; with pictures each has a row of its own.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, context: int, growing: bool = True) -> None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self.growing = growing
+        self.rows: list[list[int]] = []
+        self.begun: list[int] = []
+        """For each row the number of the observation, counted by `see`, that it began with."""
+        self._seen = 0
+        self._expected: str | None = None
+
+    def see(self, text: str) -> None:
+        """Go on with `text`: in the newest row where it begins with all that this holds, else in a new one."""
+        text = text if text.endswith("\n") else text + "\n"
+        self._seen += 1
+        if self.growing and self._expected is not None and text.startswith(self._expected):
+            added = text[len(self._expected) :]
+            tokens = self.tokenizer.observation(added) if added else []
+            if len(self.rows[-1]) + len(tokens) + self.tokenizer.dimensions <= self.context:
+                self.rows[-1].extend(tokens)
+                self._expected = text
+                return
+        self.rows.append(prompt_tokens(self.tokenizer, text, self.context))
+        self.begun.append(self._seen - 1)
+        self._expected = text
+
+    def act(self, tokens: Sequence[int], text: str) -> None:
+        """Go on with an action, a line of text and its tokens."""
+        self.rows[-1].extend(tokens)
+        line = text.split("\n", 1)[0]
+        self._expected = f"{self._expected}{line}\n"
+
+    def forget(self) -> None:
+        """Let the next observation begin a new row."""
+        self._expected = None
+
+    def here(self) -> tuple[int, int]:
+        """Row and place of the newest token."""
+        return len(self.rows) - 1, len(self.rows[-1]) - 1
+
+    def tensor(self) -> Tensor:
+        """(R, T) int64, filled up with padding."""
+        width = max(map(len, self.rows))
+        filled = np.full((len(self.rows), width), self.tokenizer.padding, dtype=np.int64)
+        for row, tokens in zip(filled, self.rows, strict=True):
+            row[: len(tokens)] = tokens
+        return torch.from_numpy(filled)
+
+
+def prompt_tokens(tokenizer: TextTokenizer, text: str, context: int) -> list[int]:
+    """Tokens of an observation; the oldest are left out where an action would no longer fit."""
+    return tokenizer.observation(text)[-(context - tokenizer.dimensions) :]
+
+
+def prompts(tokenizer: TextTokenizer, texts: Sequence[str], context: int, device: torch.device) -> dict[str, Tensor]:
+    """What a network's `start` takes: `prompt` (N, P) int64, filled up in front, and `padding` (N,) int64."""
+    rows = [prompt_tokens(tokenizer, text, context) for text in texts]
+    width = max(map(len, rows))
+    filled = np.full((len(rows), width), tokenizer.padding, dtype=np.int64)
+    for row, tokens in zip(filled, rows, strict=True):
+        row[width - len(tokens) :] = tokens
+    padding = np.array([width - len(tokens) for tokens in rows], dtype=np.int64)
+    return {"prompt": torch.from_numpy(filled).to(device), "padding": torch.from_numpy(padding).to(device)}
+
+
+def scored_actions(
+    tokenizer: TextTokenizer,
+    texts: Iterable[str],
+    actions: Sequence[str],
+    context: int,
+    device: torch.device,
+    pictures: np.ndarray | None = None,
+) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
+    """The actions (T,) taken in an episode's texts and pictures (T, H, W, 3), as what `Algorithm.all_logits` takes.
+
+    Returns:
+        Streams and positions, tokens (T, D), and (T,) how many tokens each action has.
+    """
+    tokens, lengths = tokenizer.encode(actions)
+    streams = Streams(tokenizer, context, growing=pictures is None)
+    places = np.zeros((*tokens.shape, 2), dtype=np.int64)
+    for step, (text, action) in enumerate(zip(texts, actions, strict=True)):
+        streams.see(str(text))
+        places[step] = _places(streams, tokens.shape[1], lengths[step])
+        streams.act(tokens[step, : lengths[step]].tolist(), str(action))
+    stream = streams.tensor().to(device)
+    positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(device)
+    observation = {"stream": stream, "positions": positions}
+    if pictures is not None:
+        observation["image"] = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+    return observation, torch.from_numpy(tokens).to(device), lengths
+
+
+class TextConverter:
+    """Builds the streams of a batch and lets pi_phi score them.
+
+    Args:
+        tokenizer: text to tokens.
+        context: most tokens of a stream.
+        device: where the tensors go.
+        behaviour: the trained pi_phi, or None while it is being trained.
+    """
+
+    def __init__(
+        self, tokenizer: TextTokenizer, context: int, device: torch.device, behaviour: nn.Module | None = None
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self.device = device
+        self.behaviour = behaviour
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> TextBatch:
+        """Convert `batch`; nothing here is random."""
+        segments, length = batch.actions.shape
+        tokens, lengths = self.tokenizer.encode(batch.actions.ravel().tolist())
+        tokens = tokens.reshape(segments, length, -1)
+        lengths = np.where(batch.valid, lengths.reshape(segments, length), 0)
+        pictures = batch.observations.get("image")
+        streams = Streams(self.tokenizer, self.context, growing=pictures is None)
+        seen: list[np.ndarray] = []
+        places = np.zeros((segments, length + 1, tokens.shape[2], 2), dtype=np.int64)
+        for segment in range(segments):
+            streams.forget()
+            texts = batch.observations["text"][segment, :, 0].tolist()
+            actions = batch.actions[segment].tolist()
+            for step, text in enumerate(texts):
+                last = step == length
+                # Nothing is asked of what was seen at the end of an episode.
+                if batch.terminal[segment, step - 1] if last else not batch.valid[segment, step]:
+                    streams.forget()
+                    continue
+                streams.see(text)
+                if pictures is not None:
+                    seen.append(pictures[segment, step, -1])
+                count = 1 if last else int(lengths[segment, step])
+                places[segment, step] = _places(streams, tokens.shape[2], count)
+                if not last:
+                    streams.act(tokens[segment, step, :count].tolist(), actions[step])
+        stream = streams.tensor().to(self.device)
+        positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(self.device)
+        tokens = np.concatenate([tokens, np.zeros_like(tokens[:, :1])], axis=1)
+        observations = {"stream": stream, "positions": positions}
+        if pictures is not None:
+            observations["image"] = self._tensor(np.stack([seen[number] for number in streams.begun]))
+        result = TextBatch(
+            observations=observations,
+            tokens=torch.from_numpy(tokens).to(self.device),
+            rewards=self._tensor(batch.rewards),
+            terminal=self._tensor(batch.terminal),
+            valid=self._tensor(batch.valid),
+            monte_carlo_return=self._tensor(batch.monte_carlo_return),
+            episode_return=self._tensor(batch.episode_return),
+            token_counts=self._tensor(lengths),
+        )
+        if self.behaviour is not None:
+            with torch.no_grad():
+                inputs, everything = result.everything()
+                logits = self.behaviour(self.behaviour.encode(inputs), everything)
+            return replace(result, behaviour_logits=logits.float().view(segments, length + 1, *logits.shape[1:]))
+        return result
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+
+def _places(streams: Streams, dimensions: int, count: int) -> np.ndarray:
+    """(D, 2) row and place from which each of the `count` tokens to come is predicted."""
+    row, place = streams.here()
+    # Places beyond the action repeat its last one; nothing is asked there.
+    return np.stack([np.full(dimensions, row), place + np.minimum(np.arange(dimensions), max(count - 1, 0))], axis=-1)

@@ -1,0 +1,180 @@
+"""Text as streams of tokens: what is scored in one pass is what is scored action by action."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qsft_robot.agents.base import as_observation
+from qsft_robot.agents.legal import LegalTokens
+from qsft_robot.agents.rollout import rollout
+from qsft_robot.agents.token_agent import TokenAgent
+from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
+from qsft_robot.config import TrainConfig, load
+from qsft_robot.datasets.sampler import SegmentSampler
+from qsft_robot.datasets.store import TrajectoryStore
+from qsft_robot.evaluation.evaluate import Task
+from qsft_robot.models import TextTransformerShape
+from qsft_robot.tokenization import TextTokenizer, tokenizer_from_dict
+from qsft_robot.training.experiment import Experiment
+from qsft_robot.training.policy_files import Policy
+from qsft_robot.training.text import TextConverter, prompts, scored_actions
+
+SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=4"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of a Wordle policy that learned for a moment."""
+    folder = tmp_path_factory.mktemp("wordle")
+    words = [*SMALL, "preset=smoke", "episodes=60", f"run={folder / 'run'}", "evaluation.episodes=3"]
+    config = load(TrainConfig, [*words, "evaluation.workers=1", "workers=1"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = Experiment(config).run()
+    assert set(result["evaluation"]) == {"scripted", "behaviour_clone", "qsft"}
+    assert len(list((folder / "run" / "videos").glob("*.mp4"))) == 2
+    return folder / "run"
+
+
+def texts_of(store: TrajectoryStore, index: int) -> tuple[list[str], list[str]]:
+    episode = store.episode(index)
+    return episode.observations["text"].tolist(), episode.actions.tolist()
+
+
+def test_a_batch_scores_what_each_action_alone_scores(run: Path) -> None:
+    agent = TokenAgent.from_checkpoint(run, dtype=torch.float64)
+    tokenizer = agent.policy.tokenizer
+    assert isinstance(tokenizer, TextTokenizer)
+    (path,) = (run.parent / "data").glob("*.zarr")
+    store = TrajectoryStore.open(path)
+    sampler = SegmentSampler([store], batch_size=16, segment_length=4, seed=3)
+    drawn = sampler.batch(0)
+    context = agent.shape.context
+    batch = TextConverter(tokenizer, context, torch.device("cpu"))(drawn, torch.Generator())
+    network = agent.algorithm.network("likelihood")
+    with torch.inference_mode():
+        observations, tokens = batch.everything()
+        logits = network(network.encode(observations), tokens).view(*batch.tokens.shape, -1)
+        for segment in range(len(drawn)):
+            for step in range(drawn.actions.shape[1]):
+                if not drawn.valid[segment, step]:
+                    continue
+                text, action = str(drawn.observations["text"][segment, step, 0]), str(drawn.actions[segment, step])
+                alone, alone_tokens, lengths = scored_actions(tokenizer, [text], [action], context, torch.device("cpu"))
+                expected = network(network.encode(alone), alone_tokens)[0, : lengths[0]]
+                torch.testing.assert_close(logits[segment, step, : lengths[0]], expected)
+                assert batch.tokens[segment, step, : lengths[0]].tolist() == list(tokenizer.action(action))
+
+
+def test_decoding_follows_the_scores_whatever_else_is_in_the_batch(run: Path) -> None:
+    agent = TokenAgent.from_checkpoint(run, "greedy", dtype=torch.float64)
+    (path,) = (run.parent / "data").glob("*.zarr")
+    texts, _ = texts_of(TrajectoryStore.open(path), 0)
+    observations = [as_observation(text) for text in texts]
+    together = agent.act_batch(observations, [agent.new_memory(0) for _ in texts])
+    for observation, action in zip(observations, together, strict=True):
+        agent.reset(0)
+        assert agent.act(observation) == action
+    tokenizer = agent.policy.tokenizer
+    assert isinstance(tokenizer, TextTokenizer)
+    with torch.inference_mode():
+        stacked, tokens, lengths = scored_actions(tokenizer, texts, together, agent.shape.context, torch.device("cpu"))
+        policy = agent.algorithm.extract(agent.algorithm.all_logits(stacked, tokens))
+    for row, length in enumerate(lengths):
+        # Padding is never written, whatever its logits.
+        assert policy[row, :length, 1:].argmax(dim=-1).add(1).tolist() == tokens[row, :length].tolist()
+
+
+def test_legal_decoding_writes_words_of_the_vocabulary_only(run: Path) -> None:
+    env = Task("qsft_robot/Wordle-v0", {}).make()
+    agent = TokenAgent.from_checkpoint(run, "sample", legal_only=True)
+    episode = rollout(agent, env, seed=5)
+    assert set(episode.actions.tolist()) <= set(env.unwrapped.legal_actions())
+    values = agent.values(episode.observations, episode.actions)
+    assert values is not None and values.shape[0] == len(episode)
+    kept = values[~np.isnan(values)]
+    assert ((kept >= -6.0) & (kept <= 0.0)).all()
+
+
+def test_the_length_of_an_action_does_not_bias_the_choice() -> None:
+    long, short = "go to the very large wooden cabinet 12\n", "look\n"
+    tokenizer = TextTokenizer.fit(iter([long, short]), [long, short], 300)
+    choices = LegalTokens(tokenizer, [(long, short)])
+    first = choices.mask(torch.zeros(1, tokenizer.bins)).softmax(dim=-1)
+    assert sorted(first[first > 0].tolist()) == [0.5, 0.5]
+    choices.advance(torch.tensor([tokenizer.action(long)[0]]))
+    for token in tokenizer.action(long)[1:]:
+        # Where only one token can follow it costs nothing, so a long command is not less likely for being long.
+        probabilities = choices.mask(torch.randn(1, tokenizer.bins)).softmax(dim=-1)
+        assert probabilities[0, token] == 1.0
+        choices.advance(torch.tensor([token]))
+    assert choices.finished == [True]
+
+
+def test_tokens_of_text_and_back() -> None:
+    texts = ["Wordle:\ns h i r e\nb y g g b\n", "Is it a söfa?\n"]
+    tokenizer = TextTokenizer.fit(iter(texts), ["s h i r e\n", "a\n"], 300)
+    restored = tokenizer_from_dict(tokenizer.to_dict())
+    assert isinstance(restored, TextTokenizer)
+    tokens, lengths = restored.encode(["s h i r e\n", "a"])
+    assert restored.decode(tokens) == ["s h i r e\n", "a\n"] and lengths.tolist() == [6, 2]
+    whole = restored.observation("".join(texts))
+    assert whole == [token for text in texts for token in restored.observation(text)]
+
+
+@pytest.mark.parametrize("kind", sorted(set(ALGORITHMS) - {"return_conditioned"}))
+def test_every_algorithm_learns_from_text(kind: str, run: Path) -> None:
+    policy = TokenAgent.from_checkpoint(run).policy
+    assert isinstance(policy.tokenizer, TextTokenizer)
+    (path,) = (run.parent / "data").glob("*.zarr")
+    sampler = SegmentSampler([TrajectoryStore.open(path)], batch_size=16, segment_length=4, seed=3)
+    settings = load(TrainConfig, [*SMALL, f"algorithm={kind}"]).algorithm
+    torch.manual_seed(0)
+    algorithm = make_algorithm(policy.algorithm.shape, settings, ValueRange(-6.0, 0.0))
+    algorithm.observe_returns(np.array([-6.0, -6.0]))  # filtered cloning keeps all
+    behaviour = policy.algorithm.network("behaviour").float()
+    algorithm.prepare_training(behaviour if algorithm.needs_behaviour_policy else None)
+    convert = TextConverter(policy.tokenizer, 96, torch.device("cpu"), behaviour)
+    optimizer = torch.optim.Adam(algorithm.trained_parameters(), lr=3e-3)
+    batch = convert(sampler.batch(0), torch.Generator())
+    losses = []
+    for _ in range(12):
+        loss = algorithm.loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    agent = TokenAgent(Policy(algorithm, policy.tokenizer, {}, {}), "greedy")
+    agent.reset(0)
+    assert agent.act(as_observation("Wordle:\n")).endswith("\n")
+
+
+def test_a_picture_stands_before_the_text_in_training_and_in_decoding() -> None:
+    texts, actions = ["Held: nothing\n", "Held: a mug\nAt: desk 1\n"], ["take mug 1\n", "look\n"]
+    tokenizer = TextTokenizer.fit(iter([*texts, *actions]), actions, 300)
+    torch.manual_seed(0)
+    shape = TextTransformerShape(
+        dimensions=tokenizer.dimensions, bins=tokenizer.bins, outputs=tokenizer.bins, context=64, width=16, layers=2,
+        heads=2, image=(24, 24), image_tokens=3,
+    )  # fmt: skip
+    network = shape.network().double().eval()
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        observation, tokens, lengths = scored_actions(tokenizer, texts, actions, 64, cpu, pictures)
+        whole = network(network.encode(observation), tokens)
+        prompt = {**prompts(tokenizer, texts, 64, cpu), "image": torch.from_numpy(pictures)}
+        cache, logits = network.start(prompt)
+        for dimension in range(int(lengths.min())):
+            if dimension:
+                logits = network.step(cache, tokens[:, dimension - 1], dimension)
+            torch.testing.assert_close(logits, whole[:, dimension])
+        other = {**observation, "image": observation["image"].flip(0)}
+        assert not torch.allclose(network(network.encode(other), tokens), whole)
+    assert TextTransformerShape.from_dict(json.loads(json.dumps(shape.to_dict()))) == shape
