@@ -89,7 +89,8 @@ class Experiment:
         """Do every stage that is not done yet; return the result."""
         self._claim_folder()
         dataset = self._timed("collect", self._dataset)
-        data = self._timed("load", lambda: open_data(dataset, self.config, self.config.model.history, observation_keys(self.config.model)))
+        model = self.config.model
+        data = self._timed("load", lambda: open_data(dataset, self.config, model.history, observation_keys(model)))
         rate, count = float(data.success.mean()), len(data.success)
         logger.info("data: %d episodes, %.1f%% of them successful", count, 100 * rate)
         needed = self._make(data).needs_behaviour_policy or self.config.algorithm.kind == "bc"
