@@ -174,7 +174,8 @@ class TokenAgent(Agent):
             policy = self.algorithm.extract(logits)
             if choices is not None:
                 policy = choices.mask(policy)
-            tokens.append(self._choose(policy, memories))
+            finished = None if choices is None else choices.finished
+            tokens.append(self._choose(policy, memories, finished))
             if choices is not None and choices.advance(tokens[-1]):
                 break
         return self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
@@ -267,11 +268,20 @@ class TokenAgent(Agent):
             frames[key] = torch.from_numpy(stacked).to(self._device)
         return frames
 
-    def _choose(self, logits: Tensor, memories: Sequence[EpisodeMemory]) -> Tensor:
+    def _choose(
+        self, logits: Tensor, memories: Sequence[EpisodeMemory], finished: Sequence[bool] | None = None
+    ) -> Tensor:
+        """The next token (N,) of each episode.
+
+        An action that is `finished` draws nothing: chance in an episode does not depend on how long the actions of the
+        others in the batch are.
+        """
         if self.decoding == "greedy":
             return logits.argmax(dim=-1)
         temperature = SHARP_TEMPERATURE if self.decoding == "sharp" else 1.0
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-        drawn = torch.tensor([[memory.chance.random()] for memory in memories], dtype=torch.float64)
+        done = finished if finished is not None else [False] * len(memories)
+        draws = [0.0 if over else memory.chance.random() for memory, over in zip(memories, done, strict=True)]
+        drawn = torch.tensor(draws, dtype=torch.float64).unsqueeze(-1)
         threshold = drawn.to(cumulative.device) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1).clamp_max(logits.shape[-1] - 1)

@@ -90,6 +90,15 @@ def test_decoding_follows_the_scores_whatever_else_is_in_the_batch(run: Path) ->
         assert policy[row, :length, 1:].argmax(dim=-1).add(1).tolist() == tokens[row, :length].tolist()
 
 
+def test_chance_does_not_depend_on_the_length_of_other_actions(run: Path) -> None:
+    agent = TokenAgent.from_checkpoint(run, "sample", dtype=torch.float64)
+    alone, beside, other = agent.new_memory(1), agent.new_memory(1), agent.new_memory(2)
+    first = as_observation("Wordle:\n")
+    for _ in range(4):
+        (action,) = agent.act_batch([first], [alone])
+        assert agent.act_batch([first, first], [beside, other])[0] == action
+
+
 def test_legal_decoding_writes_words_of_the_vocabulary_only(run: Path) -> None:
     env = Task("qsft_robot/Wordle-v0", {}).make()
     agent = TokenAgent.from_checkpoint(run, "sample", legal_only=True)
