@@ -53,6 +53,7 @@ class SegmentSampler:
         memory_budget_bytes: int = DEFAULT_MEMORY_BUDGET,
         discount: float = 1.0,
         observation_keys: Sequence[str] | None = None,
+        whole_episodes: bool = False,
     ) -> None:
         """Read what is kept in memory.
 
@@ -66,6 +67,9 @@ class SegmentSampler:
             memory_budget_bytes: what the sampler may take for itself.
             discount: gamma of the Monte-Carlo return, per environment step.
             observation_keys: keys to read; None for all.
+            whole_episodes: every segment is one episode from its beginning, and nothing beyond its end is valid; for
+                text that grows, of which a stream then holds nothing twice. Wants episodes of at most
+                `segment_length` transitions, and observations that fit the memory budget.
 
         Raises:
             ConfigurationError: a number is out of range, or the budget is too small for any window.
@@ -86,6 +90,13 @@ class SegmentSampler:
         available = memory_budget_bytes - self.table.nbytes
         self.in_memory = len(self.table) * self._reader.row_bytes <= available
         self._frames: dict[str, np.ndarray] = {}
+        self._whole = whole_episodes
+        if whole_episodes and not (self.in_memory and int(self.table.lengths.max()) <= segment_length):
+            raise ConfigurationError(
+                f"whole episodes need segment_length={segment_length} to be at least their {self.table.lengths.max()} "
+                "transitions, and a memory budget that they fit"
+            )
+        self._starts = len(self.table.lengths) if whole_episodes else len(self.table)
         self._cache: WindowCache | None = None
         self._windows: tuple[int, list[Window], np.ndarray] | None = None
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
@@ -118,13 +129,16 @@ class SegmentSampler:
         ring = (starts - begin)[:, None] + np.arange(self._length + 1)
         row = begin[:, None] + ring % size[:, None]
         table, here = self.table, row[:, :-1]
+        valid = table.valid[here]
+        if self._whole:
+            valid &= ring[:, :-1] < size[:, None]
         return Batch(
             observations=self._observations(row, begin[:, None], episode, parts),
             actions=table.actions[here],
             rewards=table.rewards[here],
             terminal=table.terminal[here],
             truncated=table.truncated[here],
-            valid=table.valid[here],
+            valid=valid,
             monte_carlo_return=table.monte_carlo_return[here],
             episode_return=table.episode_return[here],
             row=row,
@@ -187,7 +201,7 @@ class SegmentSampler:
         parts: list[tuple[Window, int, int]] = []
         done = 0
         while done < len(starts):
-            epoch, position = divmod(first + done, len(self.table))
+            epoch, position = divmod(first + done, self._starts)
             windows, ends = self._windows_of(epoch)
             number = int(np.searchsorted(ends, position, side="right"))
             window = windows[number]
@@ -204,6 +218,8 @@ class SegmentSampler:
             rows = np.concatenate(
                 [np.arange(block.first_row, block.first_row + block.rows) for block in self._blocks_of(window)]
             )
+            if self._whole:
+                rows = self.table.first_rows
             generator = np.random.default_rng([self._seed, 1, *window.number])
             self._order = (window.number, generator.permutation(rows))
         return self._order[1]
@@ -215,7 +231,7 @@ class SegmentSampler:
         """Return the windows of an epoch, in order, and the running total of their rows."""
         if self._windows is None or self._windows[0] != epoch:
             if self.in_memory:
-                windows = [Window((epoch, 0), tuple(range(len(self._blocks))), len(self.table))]
+                windows = [Window((epoch, 0), tuple(range(len(self._blocks))), self._starts)]
             else:
                 windows = self._fill_windows(epoch)
             self._windows = (epoch, windows, np.cumsum([window.rows for window in windows]))

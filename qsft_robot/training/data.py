@@ -94,6 +94,8 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         "observation_keys": keys,
         "batch_size": config.training.batch_size,
     }
+    if keys == ["text"] and max(int(store.episode_lengths.max()) for store in stores) <= config.training.segment_length:
+        common["whole_episodes"] = True
     budget = int(config.training.memory_budget_gigabytes * 2**30)
     share = int(budget * config.training.held_out_fraction)
     training = SegmentSampler(stores, training_episodes, seed=config.seed, memory_budget_bytes=budget - share, **common)

@@ -159,6 +159,7 @@ class TextConverter:
         pictures = batch.observations.get("image")
         streams = Streams(self.tokenizer, self.context, growing=pictures is None)
         seen: list[np.ndarray] = []
+        follows = batch.valid[:, -1] & ~batch.terminal[:, -1]
         places = np.zeros((segments, length + 1, tokens.shape[2], 2), dtype=np.int64)
         for segment in range(segments):
             streams.forget()
@@ -166,8 +167,8 @@ class TextConverter:
             actions = batch.actions[segment].tolist()
             for step, text in enumerate(texts):
                 last = step == length
-                # Nothing is asked of what was seen at the end of an episode.
-                if batch.terminal[segment, step - 1] if last else not batch.valid[segment, step]:
+                # Nothing is asked of what was seen at the end of an episode, or beyond it.
+                if not (follows[segment] if last else batch.valid[segment, step]):
                     streams.forget()
                     continue
                 streams.see(text)

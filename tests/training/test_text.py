@@ -17,6 +17,7 @@ from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
 from qsft_robot.config import TrainConfig, load
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
+from qsft_robot.errors import ConfigurationError
 from qsft_robot.evaluation.evaluate import Task
 from qsft_robot.models import TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, tokenizer_from_dict
@@ -24,7 +25,7 @@ from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
 from qsft_robot.training.text import TextConverter, prompts, scored_actions
 
-SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=4"]
+SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=6"]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,25 @@ def test_a_batch_scores_what_each_action_alone_scores(run: Path) -> None:
                 expected = network(network.encode(alone), alone_tokens)[0, : lengths[0]]
                 torch.testing.assert_close(logits[segment, step, : lengths[0]], expected)
                 assert batch.tokens[segment, step, : lengths[0]].tolist() == list(tokenizer.action(action))
+
+
+def test_a_stream_is_an_episode_and_holds_nothing_twice(run: Path) -> None:
+    tokenizer = TokenAgent.from_checkpoint(run).policy.tokenizer
+    assert isinstance(tokenizer, TextTokenizer)
+    (path,) = (run.parent / "data").glob("*.zarr")
+    store = TrajectoryStore.open(path)
+    sampler = SegmentSampler([store], batch_size=24, segment_length=6, whole_episodes=True)
+    convert = TextConverter(tokenizer, 96, torch.device("cpu"))
+    drawn = [sampler.batch(step) for step in range(len(store) // sampler.segments)]
+    assert sorted(row for batch in drawn for row in batch.row[:, 0]) == sampler.table.first_rows.tolist()
+    assert sum(int(batch.valid.sum()) for batch in drawn) == store.number_of_steps
+    for batch in drawn:
+        streams = convert(batch, torch.Generator()).observations["stream"]
+        assert len(streams) == sampler.segments
+        longest = max(len(tokenizer.observation(str(text))) for text in batch.observations["text"].ravel())
+        assert streams.shape[1] <= longest
+    with pytest.raises(ConfigurationError, match="whole episodes"):
+        SegmentSampler([store], batch_size=24, segment_length=3, whole_episodes=True)
 
 
 def test_decoding_follows_the_scores_whatever_else_is_in_the_batch(run: Path) -> None:
