@@ -100,17 +100,17 @@ class TokenAgent(Agent):
                 f"the checkpoint acts by {'text' if self.acts_by_text else 'numbers'}, this environment takes "
                 f"{'text' if isinstance(env.action_space, Text) else 'numbers'}"
             )
-        if not isinstance(self.shape, TransformerShape):
+        if self.acts_by_text:
             return
-        actions = env.action_space.shape
-        if actions != (self.shape.dimensions,):
+        actions, frames = env.action_space.shape, self._frames
+        if actions != (frames.dimensions,):
             raise CheckpointError(
-                f"the checkpoint acts with {self.shape.dimensions} numbers, this environment takes {actions}"
+                f"the checkpoint acts with {frames.dimensions} numbers, this environment takes {actions}"
             )
         spaces = env.observation_space.spaces
-        expected: dict[str, tuple[int, ...]] = {key: (*size, 3) for key, size in self.shape.images.items()}
-        if self.shape.state_width:
-            expected["state"] = (self.shape.state_width,)
+        expected: dict[str, tuple[int, ...]] = {key: (*size, 3) for key, size in frames.images.items()}
+        if frames.state_width:
+            expected["state"] = (frames.state_width,)
         for key, shape in expected.items():
             found = spaces[key].shape if key in spaces else None
             if found != shape:
@@ -121,7 +121,7 @@ class TokenAgent(Agent):
 
     def new_memory(self, seed: int) -> EpisodeMemory:
         """The empty memory of an episode; chance in it follows from `seed`."""
-        history = 1 if not isinstance(self.shape, TransformerShape) else self.shape.history
+        history = 1 if self.acts_by_text else self._frames.history
         return EpisodeMemory(list(self.algorithm.networks), history, seed)
 
     def reset(self, seed: int) -> None:
@@ -186,7 +186,7 @@ class TokenAgent(Agent):
         """The cache of each network, and its logits (N, outputs) of the first token."""
         if isinstance(self.policy.tokenizer, TextTokenizer):
             texts = [self._text(observation) for observation in observations]
-            prompt = prompts(self.policy.tokenizer, texts, self.shape.context, self._device)
+            prompt = prompts(self.policy.tokenizer, texts, self._context, self._device)
             if self._picture is not None:
                 prompt["image"] = torch.from_numpy(np.stack([self._image(each) for each in observations]))
                 prompt["image"] = prompt["image"].to(self._device)
@@ -228,7 +228,7 @@ class TokenAgent(Agent):
             pictures = observations["image"] if self._picture is not None else None
             return self._text_values(observations["text"].tolist(), actions.tolist(), pictures)
         tokens = torch.from_numpy(self.policy.tokenizer.encode(actions)).to(self._device)
-        indices = np.arange(len(actions))[:, None] + np.arange(1 - self.shape.history, 1)
+        indices = np.arange(len(actions))[:, None] + np.arange(1 - self._frames.history, 1)
         stacked = {key: torch.from_numpy(observations[key][indices.clip(0)]).to(self._device) for key in self._keys}
         logits = self.algorithm.all_logits(stacked, tokens)
         values = self.algorithm.values(logits)
@@ -237,7 +237,7 @@ class TokenAgent(Agent):
     def _text_values(self, texts: list[str], actions: list[str], pictures: np.ndarray | None) -> np.ndarray | None:
         assert isinstance(self.policy.tokenizer, TextTokenizer)
         stacked, tokens, lengths = scored_actions(
-            self.policy.tokenizer, texts, actions, self.shape.context, self._device, pictures
+            self.policy.tokenizer, texts, actions, self._context, self._device, pictures
         )
         values = self.algorithm.values(self.algorithm.all_logits(stacked, tokens))
         if values is None:
@@ -246,17 +246,29 @@ class TokenAgent(Agent):
         return np.where(np.arange(chosen.shape[1]) < lengths[:, None], chosen, np.nan)
 
     @property
+    def _frames(self) -> TransformerShape:
+        """The shape, of a policy that acts by numbers."""
+        assert isinstance(self.shape, TransformerShape)
+        return self.shape
+
+    @property
+    def _context(self) -> int:
+        """Most tokens of a stream, of a policy that acts by text."""
+        assert not isinstance(self.shape, TransformerShape)
+        return self.shape.context
+
+    @property
     def _keys(self) -> list[str]:
-        return [*self.shape.images, *(["state"] if self.shape.state_width else [])]
+        return [*self._frames.images, *(["state"] if self._frames.state_width else [])]
 
     @property
     def _device(self) -> torch.device:
         return next(self.algorithm.parameters()).device
 
     def _stack(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
-        frames = {}
+        frames, shape = {}, self._frames
         for key in self._keys:
-            expected = (*self.shape.images[key], 3) if key in self.shape.images else (self.shape.state_width,)
+            expected = (*shape.images[key], 3) if key in shape.images else (shape.state_width,)
             for observation in observations:
                 if key not in observation:
                     raise DataError(f"the observation has no '{key}', which this policy needs")

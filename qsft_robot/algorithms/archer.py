@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, frozen_copy, move_towards
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, frozen_copy, move_towards
 
 
 class OfflineArcher(Algorithm):
@@ -28,7 +28,7 @@ class OfflineArcher(Algorithm):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.target: nn.Module | None = None
+        self.target: Any | None = None
 
     def outputs(self) -> dict[str, int]:
         """The actor over the bins; two Q of every last token and one V."""
@@ -39,8 +39,7 @@ class OfflineArcher(Algorithm):
         critic = self.network("critic")
         if behaviour is not None:
             self.network("actor").load_state_dict(behaviour.state_dict())
-            shared = {key: weight for key, weight in behaviour.state_dict().items() if not key.startswith("head_")}
-            critic.load_state_dict(shared, strict=False)
+            copy_trunk(behaviour, critic)
         with torch.no_grad():
             critic.head_weight.mul_(0.1)  # small, but not zero: two heads that start equal would stay twins
             critic.head_bias.fill_(self.settings.initial_value)

@@ -203,11 +203,16 @@ def token_targets(
     return torch.where(is_last, last.unsqueeze(-1), targets)
 
 
-def frozen_copy(network: nn.Module) -> nn.Module:
+def frozen_copy(network: nn.Module) -> Any:
     """A target: a network of its own with the same weights, which no optimiser moves."""
     own = getattr(network, "frozen_copy", None)
-    made: nn.Module = copy.deepcopy(network).requires_grad_(False) if own is None else own()
-    return made
+    return copy.deepcopy(network).requires_grad_(False) if own is None else own()
+
+
+def copy_trunk(source: nn.Module, target: nn.Module) -> None:
+    """Give `target` the weights of `source` but for the head, whose outputs may differ."""
+    trunk = {key: value for key, value in source.state_dict().items() if not key.startswith("head_")}
+    target.load_state_dict(trunk, strict=False)
 
 
 def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:

@@ -16,7 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, cross_entropy, frozen_copy, move_towards, token_targets
+from qsft_robot.algorithms.base import (
+    Algorithm,
+    TokenBatch,
+    copy_trunk,
+    cross_entropy,
+    frozen_copy,
+    move_towards,
+    token_targets,
+)
 
 
 class ILQL(Algorithm):
@@ -27,7 +35,7 @@ class ILQL(Algorithm):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.network("behaviour").requires_grad_(False)
-        self.target: nn.Module | None = None
+        self.target: Any | None = None
 
     def outputs(self) -> dict[str, int]:
         """pi_phi over the bins; two Q of every bin and one V."""
@@ -38,8 +46,7 @@ class ILQL(Algorithm):
         value = self.network("value")
         if behaviour is not None:
             self.network("behaviour").load_state_dict(behaviour.state_dict())
-            shared = {key: weight for key, weight in behaviour.state_dict().items() if not key.startswith("head_")}
-            value.load_state_dict(shared, strict=False)
+            copy_trunk(behaviour, value)
         with torch.no_grad():
             # Small random weights: two heads that start equal and see the same data would stay twins.
             value.head_weight.mul_(0.1)

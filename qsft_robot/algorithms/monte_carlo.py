@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, cross_entropy
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, cross_entropy
 
 
 class MonteCarloReturns(Algorithm):
@@ -36,8 +36,7 @@ class MonteCarloReturns(Algorithm):
         value = self.network("value")
         if behaviour is not None:
             self.network("behaviour").load_state_dict(behaviour.state_dict())
-            shared = {key: weight for key, weight in behaviour.state_dict().items() if not key.startswith("head_")}
-            value.load_state_dict(shared, strict=False)
+            copy_trunk(behaviour, value)
         with torch.no_grad():
             value.head_weight.zero_()
             value.head_bias.fill_(self.settings.initial_value)

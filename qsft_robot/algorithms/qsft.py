@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, frozen_copy, move_towards, token_targets
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, frozen_copy, move_towards, token_targets
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.language_model import LanguageModelShape
 
@@ -67,7 +67,7 @@ class QSFT(Algorithm):
                 "algorithm.parameterisation=residual, or algorithm.leftover=uniform"
             )
         self.network("behaviour").requires_grad_(False)
-        self.target: nn.Module | None = None
+        self.target: Any | None = None
 
     def outputs(self) -> dict[str, int]:
         """pi_phi over the bins; theta over the bins and, where it is a softmax with a dummy, that."""
@@ -82,8 +82,7 @@ class QSFT(Algorithm):
         if self.settings.initialisation == "random":
             behaviour = None
         if behaviour is not None:
-            shared = {key: value for key, value in behaviour.state_dict().items() if not key.startswith("head_")}
-            likelihood.load_state_dict(shared, strict=False)
+            copy_trunk(behaviour, likelihood)
         odds = self._initial_odds()
         if isinstance(self.shape, LanguageModelShape):
             self.target = frozen_copy(likelihood)

@@ -20,7 +20,7 @@ class TokenQLearning(Algorithm):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.target: nn.Module | None = None
+        self.target: Any | None = None
 
     def outputs(self) -> dict[str, int]:
         """Q of every bin."""

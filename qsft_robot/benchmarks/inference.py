@@ -72,7 +72,7 @@ def _measure(config: BenchmarkConfig, history: int, decisions: int) -> dict[str,
         begin = perf_counter()
         decided = _decide_without_cache(policy, observations[step - history + 1 : step + 1])
         without_cache.append(perf_counter() - begin)
-        same = same and decided == tokens[step].tolist()
+        same = same and decided == np.asarray(tokens[step]).tolist()
     single = TokenAgent(policy, "greedy", torch.float32)
     single.reset(0)
     milliseconds = []

@@ -39,6 +39,7 @@ from qsft_robot.config import (
     to_yaml,
 )
 from qsft_robot.config.algorithms import BehaviourCloningConfig
+from qsft_robot.config.schema import LanguageModelConfig, TextTransformerConfig
 from qsft_robot.errors import CheckpointError, ConfigurationError
 from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
 from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
@@ -230,7 +231,9 @@ class Experiment:
         """Makes tensors of batches; `behaviour`: pi_phi's logits of all rows, or for text pi_phi itself."""
         device = self.accelerator.device
         if isinstance(data.tokenizer, TextTokenizer):
-            return TextConverter(data.tokenizer, self.config.model.context, device, behaviour)
+            model = self.config.model
+            assert isinstance(model, TextTransformerConfig | LanguageModelConfig)
+            return TextConverter(data.tokenizer, model.context, device, behaviour)
         return BatchConverter(data.tokenizer, shift, device, behaviour)
 
     def _loop(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.datasets.batch import Batch
@@ -143,7 +144,7 @@ class TextConverter:
     """
 
     def __init__(
-        self, tokenizer: TextTokenizer, context: int, device: torch.device, behaviour: nn.Module | None = None
+        self, tokenizer: TextTokenizer, context: int, device: torch.device, behaviour: Any | None = None
     ) -> None:
         self.tokenizer = tokenizer
         self.context = context
