@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from qsft_robot.errors import DataError
 from qsft_robot.tokenization import TextTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ def token_trie(actions: tuple[tuple[int, ...], ...]) -> Trie:
     return root
 
 
+def _trie_of(tokenizer: TextTokenizer, actions: tuple[str, ...]) -> Trie:
+    trie = token_trie(tuple(tokenizer.action(each) for each in actions))
+    if not trie:
+        raise DataError(f"the policy knows none of the legal actions: its data hold neither {actions[0]!r} nor others")
+    return trie
+
+
 class LegalTokens:
     """What each of N episodes may still write of its next action.
 
@@ -36,11 +44,8 @@ class LegalTokens:
     """
 
     def __init__(self, tokenizer: TextTokenizer, legal: Sequence[tuple[str, ...] | None]) -> None:
-        self.end, self.padding = tokenizer.end_of_line, tokenizer.padding
-        self.nodes: list[Trie | None] = [
-            None if actions is None else token_trie(tuple(tokenizer.action(each) for each in actions))
-            for actions in legal
-        ]
+        self.end, self.padding, self.never = tokenizer.end_of_line, tokenizer.padding, tokenizer.never
+        self.nodes: list[Trie | None] = [None if actions is None else _trie_of(tokenizer, actions) for actions in legal]
         self.finished = [False] * len(legal)
 
     @classmethod
@@ -58,7 +63,8 @@ class LegalTokens:
                 allowed[row] = False
                 allowed[row, self.padding] = True
             elif node is None:
-                allowed[row, self.padding] = False
+                if self.never is not None:
+                    allowed[row, self.never] = False
             else:
                 allowed[row] = False
                 allowed[row, list(node)] = True

@@ -21,8 +21,8 @@ from qsft_robot.config.suites import InferenceSuiteConfig
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.tokenization import ActionTokenizer
-from qsft_robot.training.data import shape_of_model
 from qsft_robot.training.policy_files import Policy
+from qsft_robot.training.shapes import shape_of_model
 
 DIMENSIONS, STATE_WIDTH, IMAGE_SIZE = 7, 7, 48
 LONG_HISTORY = 6

@@ -24,7 +24,7 @@ from qsft_robot.datasets.batch import Batch
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.tokenization import ActionTokenizer
-from qsft_robot.training.data import shape_of_model
+from qsft_robot.training.shapes import shape_of_model
 from qsft_robot.training.tensors import BatchConverter
 
 DIMENSIONS, STATE_WIDTH, IMAGE_SIZE = 7, 7, 48

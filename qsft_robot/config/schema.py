@@ -130,6 +130,25 @@ class TextTransformerConfig(ModelConfig):
             yield f"width={self.width} must be a multiple of heads={self.heads}"
 
 
+@kind(ModelConfig, "line_transformer")
+@settings
+class LineTransformerConfig(ModelConfig):
+    """A causal transformer over lines of text, from scratch; each action that the data hold is one token."""
+
+    vocabulary: int = setting(320, "most tokens of the text, the 256 bytes included", minimum=258)
+    context: int = setting(256, "most tokens of text that it sees", minimum=16)
+    columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
+    width: int = setting(128, "width of the transformer", minimum=8)
+    layers: int = setting(2, "layers of the transformer", minimum=1)
+    heads: int = setting(8, "attention heads", minimum=1)
+    feed_forward: int = setting(4, "width of the feed-forward part, in multiples of width", minimum=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.width % self.heads:
+            yield f"width={self.width} must be a multiple of heads={self.heads}"
+
+
 @kind(ModelConfig, "language_model")
 @settings
 class LanguageModelConfig(ModelConfig):

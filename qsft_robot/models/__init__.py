@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from qsft_robot.models.language_model import LanguageModelShape
+from qsft_robot.models.line_transformer import LineTransformerShape
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.models.text_transformer import TextTransformerShape
 
-NetworkShape: TypeAlias = TransformerShape | TextTransformerShape | LanguageModelShape
+NetworkShape: TypeAlias = TransformerShape | TextTransformerShape | LineTransformerShape | LanguageModelShape
 
 
 def shape_from_dict(description: Mapping[str, Any]) -> NetworkShape:
@@ -18,6 +19,7 @@ def shape_from_dict(description: Mapping[str, Any]) -> NetworkShape:
     Raises:
         KeyError, TypeError: the description is damaged.
     """
-    kinds: dict[str, Any] = {each.kind: each for each in (TransformerShape, TextTransformerShape, LanguageModelShape)}
+    shapes = (TransformerShape, TextTransformerShape, LineTransformerShape, LanguageModelShape)
+    kinds: dict[str, Any] = {each.kind: each for each in shapes}
     shape: NetworkShape = kinds[description.get("kind", TransformerShape.kind)].from_dict(description)
     return shape

@@ -10,7 +10,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from qsft_robot.errors import MissingExtraError
 from qsft_robot.models.pretrained import load_model
+from qsft_robot.models.shape import Shape
 
 _bases: dict[tuple[str, bool], nn.Module] = {}
 _numbers = count()
 
 
 @dataclass(frozen=True)
-class LanguageModelShape:
+class LanguageModelShape(Shape):
     """Everything that determines the parameters' shapes.
 
     Attributes:
@@ -57,15 +58,6 @@ class LanguageModelShape:
     def network(self) -> LanguageModel:
         """A network of this shape: the pretrained model, as it was pretrained."""
         return LanguageModel(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description."""
-        return {"kind": self.kind, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> LanguageModelShape:
-        """Restore what `to_dict` described."""
-        return cls(**{key: value for key, value in description.items() if key != "kind"})
 
 
 @dataclass

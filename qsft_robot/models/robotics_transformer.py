@@ -7,13 +7,13 @@ independent given the images. Q-learning over tokens needs the real conditional,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from qsft_robot.models.image_encoder import IMAGE_ENCODERS
+from qsft_robot.models.shape import Shape
 from qsft_robot.models.transformer import KeyValueCache, Transformer
 
 STATE_SCALE_FLOOR = 1e-3
@@ -21,7 +21,7 @@ STATE_SCALE_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
-class TransformerShape:
+class TransformerShape(Shape):
     """Everything that determines the parameters' shapes.
 
     Attributes:
@@ -53,18 +53,6 @@ class TransformerShape:
     def network(self) -> RoboticsTransformer:
         """A network of this shape with fresh weights."""
         return RoboticsTransformer(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description."""
-        return {"kind": self.kind, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> TransformerShape:
-        """Restore what `to_dict` described (JSON turns tuples into lists)."""
-        values = {key: value for key, value in description.items() if key != "kind"}
-        values["images"] = {key: tuple(size) for key, size in values["images"].items()}
-        values["channels"] = tuple(values["channels"])
-        return cls(**values)
 
 
 class RoboticsTransformer(nn.Module):

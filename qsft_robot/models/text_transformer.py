@@ -9,18 +9,18 @@ of all actions in them; `positions` says which place of which stream predicts wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from qsft_robot.models.image_encoder import DenseImageEncoder
+from qsft_robot.models.shape import Shape
 from qsft_robot.models.transformer import KeyValueCache, TransformerBlock
 
 
 @dataclass(frozen=True)
-class TextTransformerShape:
+class TextTransformerShape(Shape):
     """Everything that determines the parameters' shapes.
 
     Attributes:
@@ -50,18 +50,6 @@ class TextTransformerShape:
     def network(self) -> TextTransformer:
         """A network of this shape with fresh weights."""
         return TextTransformer(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description."""
-        return {"kind": self.kind, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> TextTransformerShape:
-        """Restore what `to_dict` described."""
-        values = {key: value for key, value in description.items() if key != "kind"}
-        for key in ("image", "channels"):
-            values[key] = None if values.get(key) is None else tuple(values[key])
-        return cls(**values)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from qsft_robot.tokenization.action_tokenizer import ActionTokenizer
 from qsft_robot.tokenization.text_tokenizer import TextTokenizer
+from qsft_robot.tokenization.whole_actions import WholeActionTokenizer
 
 Tokenizer: TypeAlias = ActionTokenizer | TextTokenizer
 
@@ -16,9 +17,10 @@ def tokenizer_from_dict(description: dict[str, Any]) -> Tokenizer:
     Raises:
         CheckpointError: the description lacks a part or is damaged.
     """
-    if description.get("kind") == TextTokenizer.kind:
-        return TextTokenizer.from_dict(description)
+    for each in (TextTokenizer, WholeActionTokenizer):
+        if description.get("kind") == each.kind:
+            return each.from_dict(description)
     return ActionTokenizer.from_dict(description)
 
 
-__all__ = ["ActionTokenizer", "TextTokenizer", "Tokenizer", "tokenizer_from_dict"]
+__all__ = ["ActionTokenizer", "TextTokenizer", "Tokenizer", "WholeActionTokenizer", "tokenizer_from_dict"]

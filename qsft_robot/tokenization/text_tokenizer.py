@@ -74,9 +74,28 @@ class TextTokenizer:
         return tokenizer
 
     @property
-    def bins(self) -> int:
-        """Number of tokens."""
+    def vocabulary(self) -> int:
+        """Number of tokens of text."""
         return int(self.encoding.get_vocab_size())
+
+    @property
+    def bins(self) -> int:
+        """Number of tokens that an action is made of."""
+        return self.vocabulary
+
+    @property
+    def never(self) -> int | None:
+        """The token that no action is made of, or None."""
+        return self.padding
+
+    @property
+    def room(self) -> int:
+        """Most tokens that an action adds to a stream."""
+        return self.dimensions
+
+    def written(self, text: str) -> tuple[int, ...]:
+        """What an action adds to a stream."""
+        return self._line(lines_of(text)[0])[: self.room]
 
     @classmethod
     def pretrained(cls, encoding: Any, actions: Sequence[str]) -> TextTokenizer:

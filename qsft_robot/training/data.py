@@ -13,27 +13,20 @@ import torch
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.config import TrainConfig
-from qsft_robot.config.schema import (
-    LanguageModelConfig,
-    ModelConfig,
-    RoboticsTransformerConfig,
-    TextTransformerConfig,
-)
-from qsft_robot.datasets.layout import StoreSpec
+from qsft_robot.config.schema import LanguageModelConfig, LineTransformerConfig, TextTransformerConfig
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
-from qsft_robot.models import LanguageModelShape, NetworkShape, TextTransformerShape, TransformerShape
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
-from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
+from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer, WholeActionTokenizer
+from qsft_robot.training.shapes import TEXT_MODELS, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
 
 LARGEST_HELD_OUT_SHARE = 0.5
 HELD_OUT_BATCHES = 24
 """Batches of held-out episodes whose mean loss decides early stopping: about 3,000 transitions at the default size."""
-TEXT_MODELS = "choose model=tiny_text, model=smollm2 or model=hf"
 VOCABULARY_BATCH, VOCABULARY_BATCHES = 1000, 20
 """Observations from which the vocabulary of a text model is learned, at most, beside all the actions."""
 SPLIT_SEED = 9173
@@ -115,8 +108,8 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
     """Learn the vocabulary from the training episodes."""
     model = config.model
     if isinstance(model, LanguageModelConfig):
-        return TextTokenizer.pretrained(tokenizer_of(_source(config)), actions.tolist())
-    if not isinstance(model, TextTransformerConfig):
+        return TextTokenizer.pretrained(tokenizer_of(source_of(config)), actions.tolist())
+    if not isinstance(model, TextTransformerConfig | LineTransformerConfig):
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     observations = (
         str(text)
@@ -125,111 +118,8 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
         for text in frames["text"][:, -1]
     )
     words = actions.tolist()
-    return TextTokenizer.fit((text for part in (observations, words) for text in part), words, model.vocabulary)
-
-
-def network_shape(data: ExperimentData, config: TrainConfig) -> NetworkShape:
-    """The shape of the networks for these data and this `model=`.
-
-    Raises:
-        ConfigurationError: the model is of another kind.
-        DataError: the observations hold neither images nor a state vector.
-    """
-    spec = data.stores[0].spec
-    if isinstance(data.tokenizer, TextTokenizer):
-        return _text_shape(data.tokenizer, config, spec)
-    images = {}
-    state_width = 0
-    for key, array in spec.observations.items():
-        shape = tuple(array.shape)
-        if len(shape) == 3 and shape[-1] == 3:
-            images[key] = (shape[0], shape[1])
-        elif key == "state" and len(shape) == 1:
-            state_width = shape[0]
-        else:
-            raise DataError(f"observation '{key}' of shape {shape} is neither an image (H, W, 3) nor `state` (n,)")
-    return TransformerShape(
-        images=images,
-        state_width=state_width,
-        dimensions=spec.action_dimension,
-        bins=data.tokenizer.bins,
-        outputs=data.tokenizer.bins,
-        **shape_of_model(config.model),
-    )
-
-
-def _source(config: TrainConfig) -> str:
-    assert isinstance(config.model, LanguageModelConfig)
-    source = config.name or config.model.source
-    if source is None:
-        raise ConfigurationError(f"model={config.model.name} needs name=<name on a hub, or folder>")
-    return source
-
-
-def observation_keys(model: ModelConfig) -> list[str] | None:
-    """What a model reads of an observation; None for everything that there is."""
-    if isinstance(model, TextTransformerConfig) and model.image_tokens:
-        return ["text", "image"]
-    return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
-
-
-def _text_shape(tokenizer: TextTokenizer, config: TrainConfig, spec: StoreSpec) -> NetworkShape:
-    model = config.model
-    if isinstance(model, LanguageModelConfig):
-        return LanguageModelShape(
-            dimensions=tokenizer.dimensions,
-            bins=tokenizer.bins,
-            outputs=tokenizer.bins,
-            context=model.context,
-            source=_source(config),
-            adapters=model.adapters,
-            rank=model.rank,
-            alpha=model.alpha,
-            gradient_checkpointing=model.gradient_checkpointing,
-        )
-    if not isinstance(model, TextTransformerConfig):
-        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
-    picture = None
-    if model.image_tokens:
-        if "image" not in spec.observations:
-            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
-        height, width = spec.observations["image"].shape[:2]
-        picture = (height, width)
-    return TextTransformerShape(
-        dimensions=tokenizer.dimensions,
-        bins=tokenizer.bins,
-        outputs=tokenizer.bins,
-        context=model.context,
-        width=model.width,
-        layers=model.layers,
-        heads=model.heads,
-        feed_forward_factor=model.feed_forward,
-        image=picture,
-        image_tokens=model.image_tokens,
-        channels=tuple(model.channels),
-    )
-
-
-def shape_of_model(model: ModelConfig) -> dict[str, Any]:
-    """What the configuration of a model says about a TransformerShape.
-
-    Raises:
-        ConfigurationError: it is a model of another kind.
-    """
-    if not isinstance(model, RoboticsTransformerConfig):
-        raise ConfigurationError(
-            f"model={model.name} does not act on images and states; choose model=tiny or model=rt1"
-        )
-    return {
-        "width": model.width,
-        "layers": model.layers,
-        "heads": model.heads,
-        "feed_forward_factor": model.feed_forward,
-        "image_encoder": model.image_encoder,
-        "image_tokens": model.image_tokens,
-        "channels": tuple(model.channels),
-        "history": model.history,
-    }
+    kind = WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
+    return kind.fit((text for part in (observations, words) for text in part), words, model.vocabulary)
 
 
 def set_state_statistics(network: RoboticsTransformer | torch.nn.Module, data: ExperimentData) -> None:

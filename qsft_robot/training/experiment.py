@@ -39,19 +39,17 @@ from qsft_robot.config import (
     to_yaml,
 )
 from qsft_robot.config.algorithms import BehaviourCloningConfig
-from qsft_robot.config.schema import LanguageModelConfig, TextTransformerConfig
 from qsft_robot.errors import CheckpointError, ConfigurationError
 from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
 from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
 from qsft_robot.evaluation.statistics import wilson_interval
+from qsft_robot.models import NetworkShape, TransformerShape
 from qsft_robot.surroundings import surroundings
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer
 from qsft_robot.training.data import (
     ExperimentData,
     behaviour_logits,
     held_out_batches,
-    network_shape,
-    observation_keys,
     open_data,
     set_state_statistics,
 )
@@ -59,6 +57,7 @@ from qsft_robot.training.diagnostics import diagnose, log_advice, write_tensorbo
 from qsft_robot.training.loop import Stage, TrainingLoop
 from qsft_robot.training.metrics import duration
 from qsft_robot.training.policy_files import Policy, load_networks, load_policy, save_policy
+from qsft_robot.training.shapes import network_shape, observation_keys
 from qsft_robot.training.tensors import BatchConverter
 from qsft_robot.training.text import TextConverter
 
@@ -162,7 +161,7 @@ class Experiment:
             return load_policy(folder, self.accelerator.device).algorithm
         set_seed(self.config.seed)
         settings = BehaviourCloningConfig(name="bc", kind="bc", discount=self.config.algorithm.discount)
-        algorithm = make_algorithm(network_shape(data, self.config), settings, data.value_range)
+        algorithm = make_algorithm(self._shape(data), settings, data.value_range)
         set_state_statistics(algorithm.networks["behaviour"], data)
         if self.config.initialise_from is not None:
             self._initialise(algorithm)
@@ -178,9 +177,12 @@ class Experiment:
         weights = source["behaviour"].state_dict()
         load_networks(algorithm.networks["behaviour"], weights, str(self.config.initialise_from))
 
+    def _shape(self, data: ExperimentData) -> NetworkShape:
+        return network_shape(data.stores[0].spec, data.tokenizer, self.config)
+
     def _make(self, data: ExperimentData) -> Algorithm:
         set_seed(self.config.seed + 1)
-        algorithm = make_algorithm(network_shape(data, self.config), self.config.algorithm, data.value_range)
+        algorithm = make_algorithm(self._shape(data), self.config.algorithm, data.value_range)
         algorithm.observe_returns(np.concatenate([store.episode_returns for store in data.stores]))
         return algorithm
 
@@ -231,9 +233,9 @@ class Experiment:
         """Makes tensors of batches; `behaviour`: pi_phi's logits of all rows, or for text pi_phi itself."""
         device = self.accelerator.device
         if isinstance(data.tokenizer, TextTokenizer):
-            model = self.config.model
-            assert isinstance(model, TextTransformerConfig | LanguageModelConfig)
-            return TextConverter(data.tokenizer, model.context, device, behaviour)
+            shape = self._shape(data)
+            assert not isinstance(shape, TransformerShape)
+            return TextConverter(data.tokenizer, shape.context, device, behaviour)
         return BatchConverter(data.tokenizer, shift, device, behaviour)
 
     def _loop(

@@ -35,6 +35,12 @@ def observation_tensors(observations: Mapping[str, np.ndarray], device: torch.de
     return {key: torch.from_numpy(np.ascontiguousarray(value)).to(device) for key, value in observations.items()}
 
 
+def transition_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """What a TokenBatch says of each transition, whatever is seen and done in it."""
+    names = ("rewards", "terminal", "valid", "monte_carlo_return", "episode_return")
+    return observation_tensors({name: getattr(batch, name) for name in names}, device)
+
+
 class BatchConverter:
     """Tokenises actions, shifts images, and looks up pi_phi's logits.
 
@@ -72,13 +78,6 @@ class BatchConverter:
         return TokenBatch(
             observations=observations,
             tokens=torch.from_numpy(tokens).to(self.device),
-            rewards=self._tensor(batch.rewards),
-            terminal=self._tensor(batch.terminal),
-            valid=self._tensor(batch.valid),
-            monte_carlo_return=self._tensor(batch.monte_carlo_return),
-            episode_return=self._tensor(batch.episode_return),
             behaviour_logits=logits,
+            **transition_tensors(batch, self.device),
         )
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.datasets.batch import Batch
 from qsft_robot.tokenization.text_tokenizer import TextTokenizer
+from qsft_robot.training.tensors import observation_tensors, transition_tensors
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Streams:
         if self.growing and self._expected is not None and text.startswith(self._expected):
             added = text[len(self._expected) :]
             tokens = self.tokenizer.observation(added) if added else []
-            if len(self.rows[-1]) + len(tokens) + self.tokenizer.dimensions <= self.context:
+            if len(self.rows[-1]) + len(tokens) + self.tokenizer.room <= self.context:
                 self.rows[-1].extend(tokens)
                 self._expected = text
                 return
@@ -66,9 +67,9 @@ class Streams:
         self.begun.append(self._seen - 1)
         self._expected = text
 
-    def act(self, tokens: Sequence[int], text: str) -> None:
-        """Go on with an action, a line of text and its tokens."""
-        self.rows[-1].extend(tokens)
+    def act(self, text: str) -> None:
+        """Go on with an action, a line of text."""
+        self.rows[-1].extend(self.tokenizer.written(text))
         line = text.split("\n", 1)[0]
         self._expected = f"{self._expected}{line}\n"
 
@@ -91,7 +92,7 @@ class Streams:
 
 def prompt_tokens(tokenizer: TextTokenizer, text: str, context: int) -> list[int]:
     """Tokens of an observation; the oldest are left out where an action would no longer fit."""
-    return tokenizer.observation(text)[-(context - tokenizer.dimensions) :]
+    return tokenizer.observation(text)[-(context - tokenizer.room) :]
 
 
 def prompts(tokenizer: TextTokenizer, texts: Sequence[str], context: int, device: torch.device) -> dict[str, Tensor]:
@@ -123,8 +124,8 @@ def scored_actions(
     places = np.zeros((*tokens.shape, 2), dtype=np.int64)
     for step, (text, action) in enumerate(zip(texts, actions, strict=True)):
         streams.see(str(text))
-        places[step] = _places(streams, tokens.shape[1], lengths[step])
-        streams.act(tokens[step, : lengths[step]].tolist(), str(action))
+        places[step] = _places(streams, tokens.shape[1], int(lengths[step]))
+        streams.act(str(action))
     stream = streams.tensor().to(device)
     positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(device)
     observation = {"stream": stream, "positions": positions}
@@ -178,22 +179,19 @@ class TextConverter:
                 count = 1 if last else int(lengths[segment, step])
                 places[segment, step] = _places(streams, tokens.shape[2], count)
                 if not last:
-                    streams.act(tokens[segment, step, :count].tolist(), actions[step])
+                    streams.act(actions[step])
         stream = streams.tensor().to(self.device)
         positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(self.device)
         tokens = np.concatenate([tokens, np.zeros_like(tokens[:, :1])], axis=1)
         observations = {"stream": stream, "positions": positions}
         if pictures is not None:
-            observations["image"] = self._tensor(np.stack([seen[number] for number in streams.begun]))
+            shown = np.stack([seen[number] for number in streams.begun])
+            observations |= observation_tensors({"image": shown}, self.device)
         result = TextBatch(
             observations=observations,
             tokens=torch.from_numpy(tokens).to(self.device),
-            rewards=self._tensor(batch.rewards),
-            terminal=self._tensor(batch.terminal),
-            valid=self._tensor(batch.valid),
-            monte_carlo_return=self._tensor(batch.monte_carlo_return),
-            episode_return=self._tensor(batch.episode_return),
-            token_counts=self._tensor(lengths),
+            token_counts=torch.from_numpy(lengths).to(self.device),
+            **transition_tensors(batch, self.device),
         )
         if self.behaviour is not None:
             with torch.no_grad():
@@ -201,9 +199,6 @@ class TextConverter:
                 logits = self.behaviour(self.behaviour.encode(inputs), everything)
             return replace(result, behaviour_logits=logits.float().view(segments, length + 1, *logits.shape[1:]))
         return result
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
 
 def _places(streams: Streams, dimensions: int, count: int) -> np.ndarray:

@@ -17,10 +17,10 @@ from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
 from qsft_robot.config import TrainConfig, load
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
-from qsft_robot.errors import ConfigurationError
+from qsft_robot.errors import ConfigurationError, DataError
 from qsft_robot.evaluation.evaluate import Task
-from qsft_robot.models import TextTransformerShape
-from qsft_robot.tokenization import TextTokenizer, tokenizer_from_dict
+from qsft_robot.models import LineTransformerShape, TextTransformerShape
+from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
 from qsft_robot.training.text import TextConverter, prompts, scored_actions
@@ -28,11 +28,18 @@ from qsft_robot.training.text import TextConverter, prompts, scored_actions
 SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=6"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["tiny_text", "tiny_lines"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of a Wordle policy that learned for a moment."""
     folder = tmp_path_factory.mktemp("wordle")
-    words = [*SMALL, "preset=smoke", "episodes=60", f"run={folder / 'run'}", "evaluation.episodes=3"]
+    words = [
+        *SMALL,
+        f"model={request.param}",
+        "preset=smoke",
+        "episodes=60",
+        f"run={folder / 'run'}",
+        "evaluation.episodes=3",
+    ]
     config = load(TrainConfig, [*words, "evaluation.workers=1", "workers=1"])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -105,9 +112,10 @@ def test_decoding_follows_the_scores_whatever_else_is_in_the_batch(run: Path) ->
     with torch.inference_mode():
         stacked, tokens, lengths = scored_actions(tokenizer, texts, together, agent.shape.context, torch.device("cpu"))
         policy = agent.algorithm.extract(agent.algorithm.all_logits(stacked, tokens))
+        if tokenizer.never is not None:
+            policy[..., tokenizer.never] = -torch.inf
     for row, length in enumerate(lengths):
-        # Padding is never written, whatever its logits.
-        assert policy[row, :length, 1:].argmax(dim=-1).add(1).tolist() == tokens[row, :length].tolist()
+        assert policy[row, :length].argmax(dim=-1).tolist() == tokens[row, :length].tolist()
 
 
 def test_chance_does_not_depend_on_the_length_of_other_actions(run: Path) -> None:
@@ -154,6 +162,47 @@ def test_tokens_of_text_and_back() -> None:
     assert restored.decode(tokens) == ["s h i r e\n", "a\n"] and lengths.tolist() == [6, 2]
     whole = restored.observation("".join(texts))
     assert whole == [token for text in texts for token in restored.observation(text)]
+
+
+def test_whole_actions_are_those_of_the_data() -> None:
+    seen, acted = ["A:\ns h i r e\nb y\n"], ["s h i r e\n", "a b\n", "s h i r e\n"]
+    tokenizer = tokenizer_from_dict(WholeActionTokenizer.fit(iter(seen), acted, 300).to_dict())
+    assert isinstance(tokenizer, WholeActionTokenizer) and (tokenizer.bins, tokenizer.dimensions) == (2, 1)
+    tokens, lengths = tokenizer.encode([*acted, "c\n"])
+    assert lengths.tolist() == [1, 1, 1, 0] and tokenizer.decode(tokens[:3]) == acted
+    # What was done is read letter by letter, even what could not be chosen.
+    assert tokenizer.written("s h i r e\n") == tuple(tokenizer.observation("s h i r e\n"))
+    with pytest.raises(DataError, match="none of the legal actions"):
+        LegalTokens(tokenizer, [("never\n",)])
+
+
+def test_a_line_is_read_by_its_place_and_by_the_line_above() -> None:
+    texts = ["A\n1 2\nb y\n", "A\n1 2\nb y\nc\n"]
+    tokenizer = WholeActionTokenizer.fit(iter(texts), ["x\n", "y\n"], 300)
+    torch.manual_seed(0)
+    shape = LineTransformerShape(
+        bins=2, outputs=2, vocabulary=tokenizer.vocabulary, end_of_line=tokenizer.end_of_line,
+        padding=tokenizer.padding, context=32, columns=2, width=16, layers=2, heads=2,
+    )  # fmt: skip
+    network = shape.network().double()
+
+    def logits(*lines: str) -> torch.Tensor:
+        prompt = prompts(tokenizer, [*lines], 32, torch.device("cpu"))
+        return network.start(prompt)[1]
+
+    with torch.inference_mode():
+        alone = torch.cat([logits(text) for text in texts])
+        torch.testing.assert_close(logits(*texts), alone)  # padding in front of the shorter one changes nothing
+        assert not torch.allclose(logits("A\n2 1\nb y\n"), alone[0])
+        stream = torch.tensor([tokenizer.observation(texts[1])])
+        ends = (stream[0] == tokenizer.end_of_line).nonzero()[-2:]
+        whole = network(network.encode({"stream": stream, "positions": ends}), stream[:, :1])
+        torch.testing.assert_close(whole[:, 0], alone)
+        # Through the table `above` alone, the first token of a line feels the first of the line before it.
+        network.token.weight.zero_()
+        network.gate.weight.zero_()
+        assert not torch.allclose(logits("A\n1 2\nb y\n"), logits("A\n2 2\nb y\n"))
+        torch.testing.assert_close(logits("A\n1 2\nb y\n"), logits("A\n1 2\ny y\n"))
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALGORITHMS) - {"return_conditioned"}))

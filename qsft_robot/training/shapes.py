@@ -1,0 +1,148 @@
+"""What a `model=` says about the networks for given data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qsft_robot.config import TrainConfig
+from qsft_robot.config.schema import (
+    LanguageModelConfig,
+    LineTransformerConfig,
+    ModelConfig,
+    RoboticsTransformerConfig,
+    TextTransformerConfig,
+)
+from qsft_robot.datasets.layout import StoreSpec
+from qsft_robot.errors import ConfigurationError, DataError
+from qsft_robot.models import (
+    LanguageModelShape,
+    LineTransformerShape,
+    NetworkShape,
+    TextTransformerShape,
+    TransformerShape,
+)
+from qsft_robot.tokenization import TextTokenizer, Tokenizer
+
+TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
+
+
+def network_shape(spec: StoreSpec, tokenizer: Tokenizer, config: TrainConfig) -> NetworkShape:
+    """The shape of the networks for these data and this `model=`.
+
+    Raises:
+        ConfigurationError: the model is of another kind.
+        DataError: the observations hold neither images nor a state vector.
+    """
+    if isinstance(tokenizer, TextTokenizer):
+        return _text_shape(tokenizer, config, spec)
+    images = {}
+    state_width = 0
+    for key, array in spec.observations.items():
+        shape = tuple(array.shape)
+        if len(shape) == 3 and shape[-1] == 3:
+            images[key] = (shape[0], shape[1])
+        elif key == "state" and len(shape) == 1:
+            state_width = shape[0]
+        else:
+            raise DataError(f"observation '{key}' of shape {shape} is neither an image (H, W, 3) nor `state` (n,)")
+    return TransformerShape(
+        images=images,
+        state_width=state_width,
+        dimensions=spec.action_dimension,
+        bins=tokenizer.bins,
+        outputs=tokenizer.bins,
+        **shape_of_model(config.model),
+    )
+
+
+def source_of(config: TrainConfig) -> str:
+    """Where a pretrained model comes from.
+
+    Raises:
+        ConfigurationError: nothing says so.
+    """
+    assert isinstance(config.model, LanguageModelConfig)
+    source = config.name or config.model.source
+    if source is None:
+        raise ConfigurationError(f"model={config.model.name} needs name=<name on a hub, or folder>")
+    return source
+
+
+def observation_keys(model: ModelConfig) -> list[str] | None:
+    """What a model reads of an observation; None for everything that there is."""
+    if isinstance(model, TextTransformerConfig) and model.image_tokens:
+        return ["text", "image"]
+    return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
+
+
+def _text_shape(tokenizer: TextTokenizer, config: TrainConfig, spec: StoreSpec) -> NetworkShape:
+    model = config.model
+    if isinstance(model, LanguageModelConfig):
+        return LanguageModelShape(
+            dimensions=tokenizer.dimensions,
+            bins=tokenizer.bins,
+            outputs=tokenizer.bins,
+            context=model.context,
+            source=source_of(config),
+            adapters=model.adapters,
+            rank=model.rank,
+            alpha=model.alpha,
+            gradient_checkpointing=model.gradient_checkpointing,
+        )
+    if isinstance(model, LineTransformerConfig):
+        return LineTransformerShape(
+            bins=tokenizer.bins,
+            outputs=tokenizer.bins,
+            vocabulary=tokenizer.vocabulary,
+            end_of_line=tokenizer.end_of_line,
+            padding=tokenizer.padding,
+            context=model.context,
+            columns=model.columns,
+            width=model.width,
+            layers=model.layers,
+            heads=model.heads,
+            feed_forward_factor=model.feed_forward,
+        )
+    if not isinstance(model, TextTransformerConfig):
+        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
+    picture = None
+    if model.image_tokens:
+        if "image" not in spec.observations:
+            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
+        height, width = spec.observations["image"].shape[:2]
+        picture = (height, width)
+    return TextTransformerShape(
+        dimensions=tokenizer.dimensions,
+        bins=tokenizer.bins,
+        outputs=tokenizer.bins,
+        context=model.context,
+        width=model.width,
+        layers=model.layers,
+        heads=model.heads,
+        feed_forward_factor=model.feed_forward,
+        image=picture,
+        image_tokens=model.image_tokens,
+        channels=tuple(model.channels),
+    )
+
+
+def shape_of_model(model: ModelConfig) -> dict[str, Any]:
+    """What the configuration of a model says about a TransformerShape.
+
+    Raises:
+        ConfigurationError: it is a model of another kind.
+    """
+    if not isinstance(model, RoboticsTransformerConfig):
+        raise ConfigurationError(
+            f"model={model.name} does not act on images and states; choose model=tiny or model=rt1"
+        )
+    return {
+        "width": model.width,
+        "layers": model.layers,
+        "heads": model.heads,
+        "feed_forward_factor": model.feed_forward,
+        "image_encoder": model.image_encoder,
+        "image_tokens": model.image_tokens,
+        "channels": tuple(model.channels),
+        "history": model.history,
+    }
