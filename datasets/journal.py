@@ -1,8 +1,9 @@
 """The log of a store: what was appended, and the single point at which an episode becomes part of it.
 
 `journal/pending.bin` receives each new episode as one record: header, metadata, raw arrays, each covered by a
-CRC-32. One write and one fsync: once the record is whole, the episode is safe. A process killed in the middle
-leaves a torn record at the end, which every reader ignores and the next writer cuts off.
+CRC-32. One write, and the episode outlives the process; a process killed in the middle leaves a torn record at the end,
+which every reader ignores and the next writer cuts off. An fsync, at most every `SYNC_PERIOD`, and it outlives a power
+cut: what that can cost is the episodes of that period, which are quickly played again.
 
 From time to time the writer moves the pending episodes into the zarr arrays (it "folds" them), and only then
 adds their metadata, one line each, to `journal/episodes.jsonl`. The number of whole lines there is the number
@@ -272,13 +273,14 @@ def state(folder: Path) -> list[tuple[int, int] | None]:
     return found
 
 
-def append_durably(descriptor: int, content: bytes, offset: int) -> None:
-    """Write `content` at `offset`, the end, and wait until the disk has it; undo it if that fails."""
+def append_durably(descriptor: int, content: bytes, offset: int, sync: bool = True) -> None:
+    """Write `content` at `offset`, the end, and if `sync` wait until the disk has it; undo it if that fails."""
     try:
         written, view = 0, memoryview(content)
         while written < len(view):
             written += os.pwrite(descriptor, view[written:], offset + written)
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, offset)
         raise

@@ -94,7 +94,7 @@ class TrajectoryStore:
         return cls(Path(path), "r+" if mode == "r+" else "r")
 
     def append(self, episode: Episode, *, code_version: str | None = None) -> int:
-        """Append an episode and return its index; when this returns, the episode is safe on disk.
+        """Append an episode and return its index; when this returns, it outlives the process.
 
         Args:
             episode: what to append.

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from qsft_robot.errors import DataError, StoreError
 
 PENDING_BYTES = 32 << 20
 """Pending episodes are folded into the arrays once they take this many bytes (150 episodes of 48x48)."""
+SYNC_PERIOD = 0.05
+"""Seconds between two waits for the disk: a game of text takes a millisecond to play, and a wait three."""
 
 
 def create_store(path: Path, header: reader.StoreHeader) -> None:
@@ -115,6 +118,8 @@ class StoreWriter:
         self._path = path
         self._spec = spec
         self._lock = take_lock(path)
+        self._synced = -SYNC_PERIOD
+        """When the disk was last waited for, in seconds of the monotonic clock."""
         try:
             state = reader.read_journal(path)
             folder = path / "journal"
@@ -136,7 +141,7 @@ class StoreWriter:
             raise
 
     def append(self, episode: Episode, code_version: str) -> EpisodeRecord:
-        """Append one episode; when this returns, the episode is safe.
+        """Append one episode; when this returns, it outlives the process, and from `SYNC_PERIOD` on a power cut.
 
         Raises:
             DataError: the episode does not fit.
@@ -149,7 +154,10 @@ class StoreWriter:
         record = make_record(episode, payload, index, start, code_version)
         size = os.fstat(self._pending_file).st_size
         with self._explain(f"episode {index} was not stored, the {index} before it are safe"):
-            journal.append_durably(self._pending_file, journal.pack(record, payload), size)
+            sync = time.monotonic() - self._synced >= SYNC_PERIOD
+            journal.append_durably(self._pending_file, journal.pack(record, payload), size, sync)
+            if sync:
+                self._synced = time.monotonic()
         self.pending.append((record, payload))
         if size + len(payload) > PENDING_BYTES:
             self.fold()
