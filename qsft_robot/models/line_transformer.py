@@ -3,7 +3,7 @@
 Where a text is a table, such as a Wordle's guesses with the marks below them, what a token means depends on its place
 in its line and on what stands above it. Each line becomes one vector,
 
-    sum over its tokens x with y above, at place c, of   E[c, x] * (1 + G[c, y]) + A[c, y]
+    sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
 
 and a causal transformer runs over these. It is several times shorter than one over tokens, and has not to learn where
 the line above is: on Wordle it needs a tenth of the time for the same likelihood (docs/language.md). An action is one
@@ -71,6 +71,7 @@ class LineTransformer(nn.Module):
         self.above = nn.Embedding(count, shape.width)
         for table in (self.token, self.above):
             nn.init.normal_(table.weight, std=TOKEN_SCALE)
+        nn.init.normal_(self.gate.weight, mean=1.0)
         self.position = nn.Parameter(0.02 * torch.randn(shape.context, shape.width))
         self.blocks = nn.ModuleList(
             TransformerBlock(shape.width, shape.heads, shape.feed_forward_factor) for _ in range(shape.layers)
@@ -121,12 +122,12 @@ class LineTransformer(nn.Module):
         column = (place - start).clamp_max(self.shape.columns - 1)
         count = int(line_of.max()) + 1
         offset = column * self.shape.vocabulary
-        above = self._above(stream, start, place) + offset
-        vectors = self.token(stream + offset) * (1.0 + self.gate(above)) + self.above(above)
-        vectors = vectors.masked_fill(empty.unsqueeze(-1), 0.0)
+        written = ~empty
+        token, above = (stream + offset)[written], (self._above(stream, start, place) + offset)[written]
+        vectors = torch.addcmul(self.above(above), self.token(token), self.gate(above))
         row = torch.arange(len(stream), device=stream.device)[:, None] * count
         lines = vectors.new_zeros(len(stream) * count, self.shape.width)
-        lines = lines.index_add(0, (row + line_of).flatten(), vectors.flatten(0, 1))
+        lines = lines.index_add(0, (row + line_of)[written], vectors)
         return lines.view(len(stream), count, -1), line_of
 
     def _above(self, stream: Tensor, start: Tensor, place: Tensor) -> Tensor:
