@@ -121,11 +121,13 @@ class ReActAgent(Agent):
         return " ".join(reply.split()) + "\n"
 
     def _complete(self) -> str:
-        messages = [{"role": "system", "content": self._instructions}, *self._turns[-2 * REMEMBERED_TURNS :]]
+        # An odd number of turns, so that the first that is remembered is the user's.
+        remembered = self._turns[1 - 2 * REMEMBERED_TURNS :]
+        messages: Any = [{"role": "system", "content": self._instructions}, *remembered]
         try:
             reply = self._client.chat.completions.create(
                 model=self._model,
-                messages=messages,  # type: ignore[arg-type]
+                messages=messages,
                 max_tokens=self._most_tokens,
                 temperature=self._temperature,
                 seed=self._seed,

@@ -3,7 +3,7 @@
 BC and the algorithm of `algorithm=` train on the same random data with the same network and batch. Reported: median
 milliseconds of a step and of its parts outside the model (drawing and converting the batch), the model's own count of
 floating-point operations, and the share that it reaches of this machine's matrix-product rate, measured
-in the same run.
+in the same run. For a pretrained language model the figure is memory (text.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qsft_robot.algorithms import Algorithm, ValueRange, make_algorithm
 from qsft_robot.algorithms.base import TokenBatch
+from qsft_robot.benchmarks.text import peak_memory
 from qsft_robot.config import BehaviourCloningConfig
 from qsft_robot.config.commands import BenchmarkConfig
+from qsft_robot.config.schema import LanguageModelConfig
 from qsft_robot.config.suites import TrainingSuiteConfig
 from qsft_robot.datasets.batch import Batch
 from qsft_robot.errors import ConfigurationError
@@ -39,6 +41,8 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     suite = config.suite
     if not isinstance(suite, TrainingSuiteConfig):
         raise ConfigurationError(f"suite={suite.name} is not a suite of this module")
+    if isinstance(config.model, LanguageModelConfig):
+        return peak_memory(config)
     shape = TransformerShape(
         images={"image": (IMAGE_SIZE, IMAGE_SIZE)},
         state_width=STATE_WIDTH,

@@ -108,7 +108,7 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
     """Learn the vocabulary from the training episodes."""
     model = config.model
     if isinstance(model, LanguageModelConfig):
-        return TextTokenizer.pretrained(tokenizer_of(source_of(config)), actions.tolist())
+        return TextTokenizer.pretrained(tokenizer_of(source_of(model, config.name)), actions.tolist())
     if not isinstance(model, TextTransformerConfig | LineTransformerConfig):
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     observations = (

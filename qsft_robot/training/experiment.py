@@ -178,7 +178,7 @@ class Experiment:
         load_networks(algorithm.networks["behaviour"], weights, str(self.config.initialise_from))
 
     def _shape(self, data: ExperimentData) -> NetworkShape:
-        return network_shape(data.stores[0].spec, data.tokenizer, self.config)
+        return network_shape(data.stores[0].spec, data.tokenizer, self.config.model, self.config.name)
 
     def _make(self, data: ExperimentData) -> Algorithm:
         set_seed(self.config.seed + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsft_robot.config import TrainConfig
 from qsft_robot.config.schema import (
     LanguageModelConfig,
     LineTransformerConfig,
@@ -26,7 +25,7 @@ from qsft_robot.tokenization import TextTokenizer, Tokenizer
 TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
 
 
-def network_shape(spec: StoreSpec, tokenizer: Tokenizer, config: TrainConfig) -> NetworkShape:
+def network_shape(spec: StoreSpec, tokenizer: Tokenizer, model: ModelConfig, name: str | None = None) -> NetworkShape:
     """The shape of the networks for these data and this `model=`.
 
     Raises:
@@ -34,7 +33,7 @@ def network_shape(spec: StoreSpec, tokenizer: Tokenizer, config: TrainConfig) ->
         DataError: the observations hold neither images nor a state vector.
     """
     if isinstance(tokenizer, TextTokenizer):
-        return _text_shape(tokenizer, config, spec)
+        return text_shape(tokenizer, model, name, spec)
     images = {}
     state_width = 0
     for key, array in spec.observations.items():
@@ -51,20 +50,19 @@ def network_shape(spec: StoreSpec, tokenizer: Tokenizer, config: TrainConfig) ->
         dimensions=spec.action_dimension,
         bins=tokenizer.bins,
         outputs=tokenizer.bins,
-        **shape_of_model(config.model),
+        **shape_of_model(model),
     )
 
 
-def source_of(config: TrainConfig) -> str:
+def source_of(model: LanguageModelConfig, name: str | None) -> str:
     """Where a pretrained model comes from.
 
     Raises:
         ConfigurationError: nothing says so.
     """
-    assert isinstance(config.model, LanguageModelConfig)
-    source = config.name or config.model.source
+    source = name or model.source
     if source is None:
-        raise ConfigurationError(f"model={config.model.name} needs name=<name on a hub, or folder>")
+        raise ConfigurationError(f"model={model.name} needs name=<name on a hub, or folder>")
     return source
 
 
@@ -75,15 +73,15 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
 
 
-def _text_shape(tokenizer: TextTokenizer, config: TrainConfig, spec: StoreSpec) -> NetworkShape:
-    model = config.model
+def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:
+    """The shape of the networks that act by text; `spec` is read for a picture's size alone."""
     if isinstance(model, LanguageModelConfig):
         return LanguageModelShape(
             dimensions=tokenizer.dimensions,
             bins=tokenizer.bins,
             outputs=tokenizer.bins,
             context=model.context,
-            source=source_of(config),
+            source=source_of(model, name),
             adapters=model.adapters,
             rank=model.rank,
             alpha=model.alpha,
@@ -107,7 +105,7 @@ def _text_shape(tokenizer: TextTokenizer, config: TrainConfig, spec: StoreSpec) 
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     picture = None
     if model.image_tokens:
-        if "image" not in spec.observations:
+        if spec is None or "image" not in spec.observations:
             raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
         height, width = spec.observations["image"].shape[:2]
         picture = (height, width)
