@@ -32,20 +32,34 @@ from qsft_robot.training.text import TextConverter
 BATCH = 16
 TURNS, LETTERS = 6, 5
 """Of the made-up games, which look like Wordle."""
+LONG_ACTION = 24
+"""Letters of an action as long as a question of Twenty Questions."""
 MEMORY_STEPS = 3
 KIBIBYTE, GIBIBYTE = 2**10, 2**30
 
 
 def batched_decoding(config: BenchmarkConfig, decisions: int) -> dict[str, Any]:
-    """Actions per second alone and in a batch, of `model=` where it is one of text, else of tiny_text."""
+    """Rates alone and in a batch, of `model=` where it is one of text, else of tiny_text.
+
+    `generation`: long actions after a short text, which is decoding with the cache and little else. `game`: short
+    actions in the middle of a game, where reading what was said so far is most of the work, alone or not.
+    """
     model = config.model
     if not isinstance(model, TextTransformerConfig | LanguageModelConfig):
         model = build(TextTransformerConfig, {"name": "tiny_text", "kind": "text_transformer"})
-    games = _games(np.random.default_rng(config.seed), BATCH)
+    return {
+        "model": model.name,
+        "generation": _rates(model, config, decisions, LONG_ACTION, 0),
+        "game": _rates(model, config, decisions, LETTERS, TURNS // 2),
+    }
+
+
+def _rates(model: ModelConfig, config: BenchmarkConfig, decisions: int, letters: int, turn: int) -> dict[str, float]:
+    games = _games(np.random.default_rng(config.seed), BATCH, letters)
     torch.manual_seed(config.seed)
     algorithm, tokenizer = _algorithm(model, config.algorithm, games)
     agent = TokenAgent(Policy(algorithm, tokenizer, {}, {}), "greedy")
-    observations = [as_observation(text) for text in (texts[TURNS // 2] for texts, _ in games)]
+    observations = [as_observation(texts[turn]) for texts, _ in games]
     rounds = max(1, decisions // BATCH)
     seconds = {1: 0.0, BATCH: 0.0}
     for number in range(rounds + 1):
@@ -58,7 +72,7 @@ def batched_decoding(config: BenchmarkConfig, decisions: int) -> dict[str, Any]:
             seconds[size] += perf_counter() - begin if number else 0.0
     rates = {size: rounds * BATCH / spent for size, spent in seconds.items()}
     return {
-        "model": model.name,
+        "tokens_per_action": agent.shape.dimensions,
         "actions_per_second": rates[1],
         f"actions_per_second_batch_{BATCH}": rates[BATCH],
         "rate_ratio": rates[BATCH] / rates[1],
@@ -121,13 +135,13 @@ def _algorithm(
     return make_algorithm(shape, settings, ValueRange(-6.0, 0.0)), tokenizer
 
 
-def _games(chance: np.random.Generator, count: int) -> list[tuple[list[str], list[str]]]:
+def _games(chance: np.random.Generator, count: int, letters: int = LETTERS) -> list[tuple[list[str], list[str]]]:
     """Observations (TURNS + 1 each) and actions (TURNS each) of made-up games."""
     games = []
     for _ in range(count):
         texts, actions = ["Wordle:\n"], []
         for _ in range(TURNS):
-            action = " ".join(chr(letter) for letter in chance.integers(ord("a"), ord("z") + 1, LETTERS)) + "\n"
+            action = " ".join(chr(letter) for letter in chance.integers(ord("a"), ord("z") + 1, letters)) + "\n"
             actions.append(action)
             texts.append(texts[-1] + action + " ".join("bgy"[mark] for mark in chance.integers(0, 3, LETTERS)) + "\n")
         games.append((texts, actions))
