@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -208,7 +209,9 @@ def test_leaving_the_loop_holds_the_arm() -> None:
 
 
 SCRIPT = """
-import sys, time, numpy as np
+import signal, sys, time, numpy as np
+# As at a terminal: what a shell starts in the background inherits a SIGINT that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from patience import patient
 from qsft_robot.hardware.simulated_arm import SimulatedArm
 from qsft_robot.hardware.robot_env import RobotEnv
@@ -233,11 +236,14 @@ def test_signals_hold_the_arm(number: signal.Signals) -> None:
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     lines = []
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
     for line in process.stdout:
         lines.append(line.strip())
         if lines.count("move") == 5 and lines[-1] == "move":
             process.send_signal(number)
     process.wait(timeout=60)
+    watchdog.cancel()
     process.stdout.close()
     moving = [line for line in lines if line != "none"]
     assert moving[-1] == "hold"
