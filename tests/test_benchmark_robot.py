@@ -62,6 +62,7 @@ def test_every_variant_of_the_ablation_makes_a_configuration(tmp_path: Path) -> 
 def made_up(method: str, seed: int, successes: list[int]) -> dict[str, Any]:
     return {
         "method": method, "size": None, "training_seed": seed, "successes": successes, "decoding": "greedy",
+        "returns": [float(success) for success in successes],
         "evaluation_seeds": list(range(len(successes))), "seconds": {"total": 60.0},
     }  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_rows_pool_the_seeds_and_pair_the_episodes(tmp_path: Path) -> None:
     mean, low, high = rows["bc"]["difference"]
     pairs = np.array([1, 1, 0.5, 0.5]) - np.array([0, 1, 0, 0])
     assert mean == pytest.approx(pairs.mean()) and low < mean < high
-    data = {"success_rate": 0.4, "success_interval": (0.3, 0.5)}
+    data = {"success_rate": 0.4, "success_interval": (0.3, 0.5), "return": 0.4}
     text = table("pick_place", list(rows.values()), data)
     assert "| bc |" in text and "+0.500" in text
     draw(list(rows.values()), data, tmp_path / "picture.png")

@@ -27,6 +27,7 @@ import os, sys, time
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from qsft_robot.agents.base import Agent as Base
 from qsft_robot.errors import DataError
 
 class Environment(gymnasium.Env):
@@ -47,7 +48,7 @@ class Environment(gymnasium.Env):
         done = self.left == 0
         return self._observe(), float(done), done, False, {"success": done}
 
-class Agent:
+class Agent(Base):
     name = "toy"
     trouble = None
 

@@ -21,7 +21,7 @@ from tests.algorithms import tabular
 
 PI = torch.tensor([[0.8, 0.2], [0.995, 0.005]])
 Q = torch.tensor([[0.9, 0.1], [0.5, 0.97]])
-VALUE_BASED = ("cql", "ilql", "q_transformer", "qsft")
+VALUE_BASED = ("cql", "ilql", "monte_carlo", "q_transformer", "qsft")
 
 
 def make(kind: str, *options: str) -> Algorithm:
@@ -105,7 +105,7 @@ def test_every_algorithm_gets_what_applies_to_it(kind: str, tmp_path: Path) -> N
     assert algorithm.training
     assert ("behaviour_nll" in figures) == ("behaviour" in algorithm.networks)
     assert ("calibration_error" in figures) == (kind in VALUE_BASED)
-    assert ("advantage_spread" in figures) == (kind in ("ilql", "qsft"))
+    assert ("advantage_spread" in figures) == (kind in ("ilql", "monte_carlo", "qsft"))
     assert all(math.isfinite(value) for value in figures.values() if isinstance(value, float))
     write_tensorboard(tmp_path, figures, step=7)
     assert len(list((tmp_path / "tensorboard" / "diagnostics").glob("events*"))) == 1
