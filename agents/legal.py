@@ -33,7 +33,10 @@ def token_trie(actions: tuple[tuple[int, ...], ...]) -> Trie:
 def _trie_of(tokenizer: TextTokenizer, actions: tuple[str, ...]) -> Trie:
     trie = token_trie(tuple(tokenizer.action(each) for each in actions))
     if not trie:
-        raise DataError(f"the policy knows none of the legal actions: its data hold neither {actions[0]!r} nor others")
+        raise DataError(
+            f"the policy knows none of the {len(actions)} legal actions, such as {actions[0]!r}: its data hold none of "
+            "them. A model that writes its actions (model=tiny_text) can"
+        )
     return trie
 
 

@@ -29,6 +29,8 @@ from qsft_robot.errors import ConfigurationError, QsftRobotError
 
 LOOKAHEAD = 4
 """Episodes that may be begun before the next one in turn is finished, per worker."""
+SYNC_PERIOD = 0.05
+"""Seconds between two waits for the disk: a game of text takes a millisecond to play, and a wait three."""
 
 logger = logging.getLogger(__name__)
 
@@ -146,26 +148,32 @@ def _fill(store: TrajectoryStore, team: _Workers, episodes: int, before: int, wo
         mininterval=0.2 if sys.stderr.isatty() else 10.0,
         dynamic_ncols=True,
     ) as bar:
+        synced, waiting = time.monotonic(), False
         while first < episodes:
             while team.idle and upcoming < min(episodes, first + LOOKAHEAD * workers):
                 if upcoming not in spool:
                     team.play(upcoming)
                 upcoming += 1
+            before_this = first
             if first not in spool:
-                for index, episode in team.finished():
+                for index, episode in team.finished(SYNC_PERIOD if waiting else None):
                     if index == first:
-                        store.append(episode)
+                        store.append(episode, sync=False)
                         successes += episode.success
                         first += 1
                         bar.update()
                     else:
                         spool.put(index, episode)
             while first in spool:
-                store.append(spool.get(first))
+                store.append(spool.get(first), sync=False)
                 successes += spool.get(first).success
                 spool.drop(first)
                 first += 1
                 bar.update()
+            waiting = waiting or first > before_this
+            if waiting and time.monotonic() - synced >= SYNC_PERIOD:
+                store.sync()
+                synced, waiting = time.monotonic(), False
             bar.set_postfix_str(f"success {successes / max(1, first):.0%}", refresh=False)
 
 
@@ -237,14 +245,14 @@ class _Workers:
         except (BrokenPipeError, ConnectionError) as error:
             raise self._died(connection) from error
 
-    def finished(self) -> list[tuple[int, Episode]]:
-        """Wait for news and return the episodes that are finished, with their numbers.
+    def finished(self, timeout: float | None = None) -> list[tuple[int, Episode]]:
+        """Wait for news, at most `timeout` seconds, and return the episodes that are finished, with their numbers.
 
         Raises:
             QsftRobotError: a worker failed or died.
         """
         episodes = []
-        for connection in [] if self._failure else wait([*self._processes]):
+        for connection in [] if self._failure else wait([*self._processes], timeout):
             assert isinstance(connection, Connection)
             try:
                 kind, content = connection.recv()

@@ -1,9 +1,9 @@
 """The log of a store: what was appended, and the single point at which an episode becomes part of it.
 
 `journal/pending.bin` receives each new episode as one record: header, metadata, raw arrays, each covered by a
-CRC-32. One write, and the episode outlives the process; a process killed in the middle leaves a torn record at the end,
-which every reader ignores and the next writer cuts off. An fsync, at most every `SYNC_PERIOD`, and it outlives a power
-cut: what that can cost is the episodes of that period, which are quickly played again.
+CRC-32. One write, and the episode outlives the process; one fsync, and it outlives a power cut (a writer may leave that
+to the next one, for a moment). A process killed in the middle leaves a torn record at the end, which every reader
+ignores and the next writer cuts off.
 
 From time to time the writer moves the pending episodes into the zarr arrays (it "folds" them), and only then
 adds their metadata, one line each, to `journal/episodes.jsonl`. The number of whole lines there is the number
@@ -173,7 +173,8 @@ def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | 
 
     Returns:
         The whole records as (metadata, payload); a torn record at the end, or None; the damaged records.
-        A record is torn, not damaged, if the file ends within it: that is what a killed process leaves.
+        A record is torn, not damaged, if the file ends within it or holds nothing but zeros where it would begin:
+        that is what a killed process or a power cut leaves.
     """
     records: list[tuple[EpisodeRecord, bytes]] = []
     broken: list[Broken] = []
@@ -186,6 +187,9 @@ def read_pending(path: Path) -> tuple[list[tuple[EpisodeRecord, bytes]], Torn | 
             if len(header) < _HEADER.size:
                 return records, Torn(offset, size - offset), broken
             magic, metadata_size, payload_size, body_crc, header_crc = _HEADER.unpack(header)
+            if not any(header):
+                # After a power cut a file can be longer than what the disk had taken of it.
+                return records, Torn(offset, size - offset), broken
             if magic != _MAGIC or crc32(header[:_HEADER_CHECKED]) != header_crc:
                 broken.append(Broken(-1, f"{path.name} is damaged at byte {offset}"))
                 return records, None, broken
@@ -273,14 +277,12 @@ def state(folder: Path) -> list[tuple[int, int] | None]:
     return found
 
 
-def append_durably(descriptor: int, content: bytes, offset: int, sync: bool = True) -> None:
-    """Write `content` at `offset`, the end, and if `sync` wait until the disk has it; undo it if that fails."""
+def append(descriptor: int, content: bytes, offset: int) -> None:
+    """Write `content` at `offset`, the end; undo it if that fails."""
     try:
         written, view = 0, memoryview(content)
         while written < len(view):
             written += os.pwrite(descriptor, view[written:], offset + written)
-        if sync:
-            os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, offset)
         raise

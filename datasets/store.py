@@ -93,12 +93,13 @@ class TrajectoryStore:
             raise StoreError(f"the trajectory store {path} was made for the task '{found}', not for '{task}'")
         return cls(Path(path), "r+" if mode == "r+" else "r")
 
-    def append(self, episode: Episode, *, code_version: str | None = None) -> int:
-        """Append an episode and return its index; when this returns, it outlives the process.
+    def append(self, episode: Episode, *, code_version: str | None = None, sync: bool = True) -> int:
+        """Append an episode and return its index; when this returns, the episode is safe on disk.
 
         Args:
             episode: what to append.
             code_version: version of the code that made it, the running one by default.
+            sync: wait for the disk. Without it the episode outlives the process, and a power cut after `sync()`.
 
         Raises:
             DataError: the episode does not fit the store.
@@ -106,9 +107,18 @@ class TrajectoryStore:
         """
         if self._writer is None:
             raise StoreError(f"{self.path} is open for reading: open it with mode 'r+' to append")
-        record = self._writer.append(episode, code_version or qsft_robot.__version__)
+        record = self._writer.append(episode, code_version or qsft_robot.__version__, sync)
         self.__dict__.pop("_ends", None)
         return record.index
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was appended.
+
+        Raises:
+            StoreError: the disk failed; what was appended since the last time is not stored.
+        """
+        if self._writer is not None:
+            self._writer.sync()
 
     def close(self) -> None:
         """Write what is still in the journal to the arrays and release the store."""

@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +23,6 @@ from qsft_robot.errors import DataError, StoreError
 
 PENDING_BYTES = 32 << 20
 """Pending episodes are folded into the arrays once they take this many bytes (150 episodes of 48x48)."""
-SYNC_PERIOD = 0.05
-"""Seconds between two waits for the disk: a game of text takes a millisecond to play, and a wait three."""
 
 
 def create_store(path: Path, header: reader.StoreHeader) -> None:
@@ -118,8 +115,6 @@ class StoreWriter:
         self._path = path
         self._spec = spec
         self._lock = take_lock(path)
-        self._synced = -SYNC_PERIOD
-        """When the disk was last waited for, in seconds of the monotonic clock."""
         try:
             state = reader.read_journal(path)
             folder = path / "journal"
@@ -132,6 +127,8 @@ class StoreWriter:
                 os.ftruncate(self._pending_file, state.torn_record.offset)
             self.records = state.folded
             self.pending = state.pending
+            self._synced = len(self.pending), os.fstat(self._pending_file).st_size
+            """Pending episodes that the disk has, and the size of their file."""
             self.arrays = {name: reader.open_array(path, name, "r+") for name in layout.array_names(spec)}
             if state.pending or os.fstat(self._pending_file).st_size:
                 _remove_partial_files(path)
@@ -140,8 +137,8 @@ class StoreWriter:
             os.close(self._lock)
             raise
 
-    def append(self, episode: Episode, code_version: str) -> EpisodeRecord:
-        """Append one episode; when this returns, it outlives the process, and from `SYNC_PERIOD` on a power cut.
+    def append(self, episode: Episode, code_version: str, sync: bool = True) -> EpisodeRecord:
+        """Append one episode; when this returns, it outlives the process, and with `sync` a power cut.
 
         Raises:
             DataError: the episode does not fit.
@@ -154,14 +151,34 @@ class StoreWriter:
         record = make_record(episode, payload, index, start, code_version)
         size = os.fstat(self._pending_file).st_size
         with self._explain(f"episode {index} was not stored, the {index} before it are safe"):
-            sync = time.monotonic() - self._synced >= SYNC_PERIOD
-            journal.append_durably(self._pending_file, journal.pack(record, payload), size, sync)
-            if sync:
-                self._synced = time.monotonic()
+            journal.append(self._pending_file, journal.pack(record, payload), size)
         self.pending.append((record, payload))
+        if sync:
+            self.sync()
         if size + len(payload) > PENDING_BYTES:
             self.fold()
         return record
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was appended.
+
+        Raises:
+            StoreError: the disk failed; what was appended since the last time is not stored.
+        """
+        count, size = self._synced
+        if len(self.pending) == count:
+            return
+        first, last = self.pending[count][0].index, self.pending[-1][0].index
+        lost = f"episode {first} was" if first == last else f"episodes {first} to {last} were"
+        with self._explain(f"{lost} not stored, the {first} before are safe"):
+            try:
+                os.fsync(self._pending_file)
+            except OSError:
+                # What the disk did not take it may still show: cut it off.
+                os.ftruncate(self._pending_file, size)
+                del self.pending[count:]
+                raise
+        self._synced = len(self.pending), os.fstat(self._pending_file).st_size
 
     def fold(self) -> None:
         """Move the pending episodes into the arrays and empty the journal.
@@ -176,11 +193,13 @@ class StoreWriter:
             if self.pending:
                 self._write_arrays()
                 lines = b"".join(journal.pack_line(record) for record, _ in self.pending)
-                journal.append_durably(self._lines, lines, os.fstat(self._lines).st_size)
+                journal.append(self._lines, lines, os.fstat(self._lines).st_size)
+                os.fsync(self._lines)
                 self.records.extend(record for record, _ in self.pending)
                 self.pending.clear()
             os.ftruncate(self._pending_file, 0)
             os.fsync(self._pending_file)
+            self._synced = 0, 0
 
     def close(self) -> None:
         """Fold what is pending and release the store."""

@@ -19,7 +19,7 @@ from qsft_robot.algorithms import ValueRange, make_algorithm
 from qsft_robot.benchmarks.text import batched_decoding
 from qsft_robot.config import with_changes
 from qsft_robot.config.commands import BenchmarkConfig
-from qsft_robot.config.schema import LanguageModelConfig, TextTransformerConfig
+from qsft_robot.config.schema import LanguageModelConfig, LineTransformerConfig, TextTransformerConfig
 from qsft_robot.config.suites import InferenceSuiteConfig
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
@@ -43,7 +43,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     try:
         own_history = getattr(config.model, "history", 1)
         results: dict[str, Any] = {"text": batched_decoding(config, suite.decisions)}
-        if isinstance(config.model, TextTransformerConfig | LanguageModelConfig):
+        if isinstance(config.model, TextTransformerConfig | LineTransformerConfig | LanguageModelConfig):
             return {"threads": suite.threads, **results}
         results |= {
             f"history_{history}": _measure(config, history, suite.decisions)

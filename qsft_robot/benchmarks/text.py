@@ -21,10 +21,10 @@ from qsft_robot.algorithms import Algorithm, ValueRange, make_algorithm
 from qsft_robot.config import AlgorithmConfig, BehaviourCloningConfig, ModelConfig
 from qsft_robot.config.build import build
 from qsft_robot.config.commands import BenchmarkConfig
-from qsft_robot.config.schema import LanguageModelConfig, TextTransformerConfig
+from qsft_robot.config.schema import LanguageModelConfig, LineTransformerConfig, TextTransformerConfig
 from qsft_robot.datasets.batch import Batch
 from qsft_robot.models.pretrained import tokenizer_of
-from qsft_robot.tokenization import TextTokenizer
+from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer
 from qsft_robot.training.policy_files import Policy
 from qsft_robot.training.shapes import source_of, text_shape
 from qsft_robot.training.text import TextConverter
@@ -45,7 +45,7 @@ def batched_decoding(config: BenchmarkConfig, decisions: int) -> dict[str, Any]:
     actions in the middle of a game, where reading what was said so far is most of the work, alone or not.
     """
     model = config.model
-    if not isinstance(model, TextTransformerConfig | LanguageModelConfig):
+    if not isinstance(model, TextTransformerConfig | LineTransformerConfig | LanguageModelConfig):
         model = build(TextTransformerConfig, {"name": "tiny_text", "kind": "text_transformer"})
     return {
         "model": model.name,
@@ -84,17 +84,18 @@ def peak_memory(config: BenchmarkConfig) -> dict[str, Any]:
     assert isinstance(config.model, LanguageModelConfig)
     clone = BehaviourCloningConfig(name="bc", kind="bc", discount=config.algorithm.discount)
     context = multiprocessing.get_context("spawn")
-    results: dict[str, Any] = {"model": config.model.name, "batch_size": config.training.batch_size}
+    games = max(1, config.training.batch_size // TURNS)
+    results: dict[str, Any] = {"model": config.model.name, "batch_size": games * TURNS}
     for settings in (clone, config.algorithm):
         with context.Pool(1) as pool:
-            results[settings.name] = pool.apply(_train, (config.model, settings, config.training.batch_size))
+            results[settings.name] = pool.apply(_train, (config.model, settings, games))
     results["memory_ratio_to_bc"] = results[config.algorithm.name]["peak_gibibytes"] / results["bc"]["peak_gibibytes"]
     return results
 
 
-def _train(model: LanguageModelConfig, settings: AlgorithmConfig, batch_size: int) -> dict[str, float]:
+def _train(model: LanguageModelConfig, settings: AlgorithmConfig, count: int) -> dict[str, float]:
     before = _peak()
-    games = _games(np.random.default_rng(0), max(1, batch_size // TURNS))
+    games = _games(np.random.default_rng(0), count)
     torch.manual_seed(0)
     algorithm, tokenizer = _algorithm(model, settings, games)
     behaviour = algorithm.networks["behaviour"] if algorithm.needs_behaviour_policy else None
@@ -129,8 +130,9 @@ def _algorithm(
     if isinstance(model, LanguageModelConfig):
         tokenizer = TextTokenizer.pretrained(tokenizer_of(source_of(model, None)), actions)
     else:
-        assert isinstance(model, TextTransformerConfig)
-        tokenizer = TextTokenizer.fit((texts[-1] for texts, _ in games), actions, model.vocabulary)
+        assert isinstance(model, TextTransformerConfig | LineTransformerConfig)
+        kind = WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
+        tokenizer = kind.fit((texts[-1] for texts, _ in games), actions, model.vocabulary)
     shape = text_shape(tokenizer, model, None, None)
     return make_algorithm(shape, settings, ValueRange(-6.0, 0.0)), tokenizer
 

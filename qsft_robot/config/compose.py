@@ -153,6 +153,8 @@ def _compose(config_class: type, chosen: Mapping[str, str]) -> dict[str, Any]:
     name = config_class.__name__
     order = [group for group in groups_of(config_class) if group != "preset" and group in chosen]
     defaults: list[Any] = ["_self_", *({group: chosen[group]} for group in order)]
+    if {"sim", "model"} <= set(chosen):
+        defaults.append({"optional sim_model": "${sim}_${model}"})
     if {"sim", "algorithm"} <= set(chosen):
         defaults.append({"optional sim_algorithm": "${sim}_${algorithm}"})
     if "preset" in chosen:

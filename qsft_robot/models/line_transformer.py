@@ -5,9 +5,8 @@ in its line and on what stands above it. Each line becomes one vector,
 
     sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
 
-and a causal transformer runs over these. It is several times shorter than one over tokens, and has not to learn where
-the line above is: on Wordle it needs a tenth of the time for the same likelihood (docs/language.md). An action is one
-token, predicted from the line before it.
+and a causal transformer runs over these. Its sequence is several times shorter than that of tokens, and it has not to
+learn where the line above is. An action is one token, predicted from the line before it.
 """
 
 from __future__ import annotations

@@ -94,8 +94,9 @@ class TextTokenizer:
         return self.dimensions
 
     def written(self, text: str) -> tuple[int, ...]:
-        """What an action adds to a stream."""
-        return self._line(lines_of(text)[0])[: self.room]
+        """What an action adds to a stream; one that is longer than `room` ends early, but ends."""
+        line = self._line(lines_of(text)[0])
+        return line if len(line) <= self.room else (*line[: self.room - 1], self.end_of_line)
 
     @classmethod
     def pretrained(cls, encoding: Any, actions: Sequence[str]) -> TextTokenizer:

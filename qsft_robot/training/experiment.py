@@ -164,14 +164,25 @@ class Experiment:
         algorithm = make_algorithm(self._shape(data), settings, data.value_range)
         set_state_statistics(algorithm.networks["behaviour"], data)
         if self.config.initialise_from is not None:
-            self._initialise(algorithm)
+            self._initialise(algorithm, data)
         stage = Stage("behaviour", self.config.training.behaviour_steps, early_stopping=True)
         self._loop(algorithm, stage, data, None, None).run()
         save_policy(folder, self._as_policy(algorithm, data))
         return algorithm
 
-    def _initialise(self, algorithm: Algorithm) -> None:
-        source = load_policy(str(self.config.initialise_from)).algorithm.networks
+    def _initialise(self, algorithm: Algorithm, data: ExperimentData) -> None:
+        policy = load_policy(str(self.config.initialise_from))
+        sizes = ("dimensions", "room")  # they are no part of the weights
+        ours, theirs = (
+            {key: value for key, value in each.to_dict().items() if key not in sizes}
+            for each in (data.tokenizer, policy.tokenizer)
+        )
+        if isinstance(data.tokenizer, TextTokenizer) and ours != theirs:
+            raise CheckpointError(
+                f"{self.config.initialise_from} numbers its tokens in another way than these data would: start from it "
+                "with the data that it was trained on, or from a pretrained model"
+            )
+        source = policy.algorithm.networks
         if "behaviour" not in source:
             raise CheckpointError(f"{self.config.initialise_from} has no behaviour policy to start from")
         weights = source["behaviour"].state_dict()

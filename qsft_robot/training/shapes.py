@@ -62,7 +62,7 @@ def source_of(model: LanguageModelConfig, name: str | None) -> str:
     """
     source = name or model.source
     if source is None:
-        raise ConfigurationError(f"model={model.name} needs name=<name on a hub, or folder>")
+        raise ConfigurationError(f"model={model.name} needs name=<name on a hub, or folder>, or model.source=")
     return source
 
 
@@ -74,7 +74,18 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
 
 
 def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:
-    """The shape of the networks that act by text; `spec` is read for a picture's size alone."""
+    """The shape of the networks that act by text; `spec` is read for a picture's size alone.
+
+    Raises:
+        ConfigurationError: the model is of another kind, or its context too short for an action.
+        DataError: it looks at a picture, and the data have none.
+    """
+    context = getattr(model, "context", None)
+    if context is not None and tokenizer.room >= context:
+        raise ConfigurationError(
+            f"model.context={context} leaves no room for what is seen: an action of these data takes up to "
+            f"{tokenizer.room} tokens. Raise model.context"
+        )
     if isinstance(model, LanguageModelConfig):
         return LanguageModelShape(
             dimensions=tokenizer.dimensions,

@@ -91,8 +91,12 @@ class Streams:
 
 
 def prompt_tokens(tokenizer: TextTokenizer, text: str, context: int) -> list[int]:
-    """Tokens of an observation; the oldest are left out where an action would no longer fit."""
-    return tokenizer.observation(text)[-(context - tokenizer.room) :]
+    """Tokens of an observation; the oldest lines are left out where an action would no longer fit."""
+    tokens = tokenizer.observation(text)
+    kept = tokens[-(context - tokenizer.room) :]
+    if len(kept) < len(tokens) and tokenizer.end_of_line in kept[:-1]:
+        kept = kept[kept.index(tokenizer.end_of_line) + 1 :]
+    return kept
 
 
 def prompts(tokenizer: TextTokenizer, texts: Sequence[str], context: int, device: torch.device) -> dict[str, Tensor]:

@@ -65,7 +65,6 @@ def empty(tmp_path_factory, observation_space) -> Path:
 
 def test_crash_at_every_kind_of_step(tmp_path, empty, make_episode, assert_same, monkeypatch):
     monkeypatch.setattr(writer, "PENDING_BYTES", 700)
-    monkeypatch.setattr(writer, "SYNC_PERIOD", 0.0)
     whole = tmp_path / "whole.zarr"
     shutil.copytree(empty, whole)
     with pytest.MonkeyPatch.context() as patch:
