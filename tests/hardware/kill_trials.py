@@ -22,6 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from qsft_robot.surroundings import surroundings
+
+PLACE = "tests/hardware/kill_trials.py"
 VICTIMS = ("policy_server", "camera", "driver", "arm")
 RELAYED = "/virtual/relayed/image_raw"
 MOVING = 0.004
@@ -181,7 +184,7 @@ def trial(victim: str, watcher: Watcher, chance: random.Random) -> float:
 def main(count: int, victims: tuple[str, ...] = VICTIMS) -> dict[str, Any]:
     """Make the trials; returns seconds by victim."""
     watcher, chance = Watcher(), random.Random(0)
-    result: dict[str, Any] = {"trials": count}
+    result: dict[str, Any] = {**surroundings(), "command": f"PYTHONPATH=. python {PLACE} {count}", "trials": count}
     try:
         for victim in victims:
             seconds = [trial(victim, watcher, chance) for _ in range(count)]

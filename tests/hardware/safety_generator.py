@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import random
+import shlex
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ import numpy as np
 
 from qsft_robot.hardware.limits import JointLimits, JointSafety, SafetyLimits
 from qsft_robot.hardware.safety import ArmingRefusedError, Decision, Kind, SafetyFilter
+from qsft_robot.surroundings import surroundings
 
 NAMES = ("lift", "swing", "grip")
 ARM = (
@@ -280,6 +282,8 @@ def main(count: int, first_seed: int, events: int) -> None:
     print(
         json.dumps(
             {
+                **surroundings(),
+                "command": shlex.join(["PYTHONPATH=.", "python", *sys.argv]),
                 "histories": count,
                 "first_seed": first_seed,
                 "events": count * events,
