@@ -111,9 +111,13 @@ class Checker:
                 self.time = max(self.time, now)
             return
         assert not self.stopped, "motion while stopped"
+        # Where motion goes on: from what was sent last; after a hold from where the arm is measured or was held.
+        before = [self._begin()] if self.position is None else [self.position]
+        if self.position is None and self.hold is not None:
+            before.append(self.hold)
         self.hold = None
-        before = self.position if self.position is not None else self._begin()
-        lower, upper = np.minimum(LOWER + MARGIN, before), np.maximum(UPPER - MARGIN, before)
+        # Whoever begins within the margin at the end of a joint's range moves inward only.
+        lower, upper = np.minimum(LOWER + MARGIN, np.min(before, 0)), np.maximum(UPPER - MARGIN, np.max(before, 0))
         within = (positions >= lower) & (positions <= upper)
         assert within.all(), "outside the joint limits"
         tool = tool_position(positions)
