@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from qsft_robot.datasets import writer
 from qsft_robot.datasets.maintenance import validate
 from qsft_robot.datasets.store import TrajectoryStore
+from qsft_robot.errors import StoreError
 
 LENGTHS = [5, 9, 3]
 
@@ -90,3 +92,40 @@ def test_crash_at_every_kind_of_step(tmp_path, empty, make_episode, assert_same,
             for index in range(len(store), len(LENGTHS)):
                 store.append(make_episode(index, LENGTHS[index]))
         assert {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()} == files, count
+
+
+def test_a_disk_that_fails_costs_what_it_had_not_taken(tmp_path, empty, make_episode, monkeypatch):
+    path = tmp_path / "store.zarr"
+    shutil.copytree(empty, path)
+    store = TrajectoryStore.open(path, "r+")
+    store.append(make_episode(0, 5))
+    store.append(make_episode(1, 9), sync=False)
+    store.append(make_episode(2, 3), sync=False)
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StoreError, match=r"the disk is full .*episodes 1 to 2 were not stored, the 1 before"):
+            store.sync()
+    store.append(make_episode(1, 9))
+    store.close()
+    assert TrajectoryStore.open(path).episode_lengths.tolist() == [5, 9]
+
+
+@pytest.mark.parametrize("zeros", [3, 400])
+def test_zeros_where_the_next_record_would_begin_are_torn(tmp_path, empty, make_episode, assert_same, zeros):
+    path = tmp_path / "store.zarr"
+    shutil.copytree(empty, path)
+    store = TrajectoryStore.open(path, "r+")
+    store.append(make_episode(0, 5), sync=False)
+    for descriptor in store._writer.descriptors:
+        os.close(descriptor)  # the process ends here
+    with (path / "journal" / "pending.bin").open("ab") as file:
+        file.write(bytes(zeros))
+    assert validate(path).sound
+    with TrajectoryStore.open(path, "r+") as store:
+        assert_same(store.episode(0), make_episode(0, 5))
+        store.append(make_episode(1, 9))
+    assert len(TrajectoryStore.open(path)) == 2
