@@ -76,6 +76,8 @@ class Checker:
         self.time = -math.inf
         self.start: np.ndarray | None = None
         self.hold: np.ndarray | None = None
+        self.moved: np.ndarray | None = None
+        """Last position that was sent as a motion since the arm was armed."""
         self.stopped = True
 
     def _begin(self) -> np.ndarray:
@@ -87,7 +89,7 @@ class Checker:
     def armed(self, now: float) -> None:
         """The filter was armed at `now`."""
         self.stopped, self.hold = False, None
-        self.position, self.velocity, self.time = None, None, now
+        self.position, self.moved, self.velocity, self.time = None, None, None, now
         self.start = self.safety._measured
 
     def see(self, decision: Decision, now: float) -> None:
@@ -111,10 +113,11 @@ class Checker:
                 self.time = max(self.time, now)
             return
         assert not self.stopped, "motion while stopped"
-        # Where motion goes on: from what was sent last; after a hold from where the arm is measured or was held.
+        # Where motion goes on: from what was sent last; after a hold from where the arm is measured or was held, or,
+        # where that is just outside the box, from the last position before it (within the margin of the measured one).
         before = [self._begin()] if self.position is None else [self.position]
-        if self.position is None and self.hold is not None:
-            before.append(self.hold)
+        if self.position is None:
+            before.extend(each for each in (self.hold, self.moved) if each is not None)
         self.hold = None
         # Whoever begins within the margin at the end of a joint's range moves inward only.
         lower, upper = np.minimum(LOWER + MARGIN, np.min(before, 0)), np.maximum(UPPER - MARGIN, np.max(before, 0))
@@ -140,6 +143,7 @@ class Checker:
         elif self.position is not None:
             assert np.array_equal(self.position, positions), "moved in no time"
         self.position, self.time = positions.copy(), now
+        self.moved = self.position
 
 
 BAD_NUMBERS: tuple[object, ...] = (math.nan, math.inf, -math.inf, 1e308, -1e308, None, "far", True, 10**400)
