@@ -172,7 +172,7 @@ def test_whole_actions_are_those_of_the_data() -> None:
     assert lengths.tolist() == [1, 1, 1, 0] and tokenizer.decode(tokens[:3]) == acted
     # What was done is read letter by letter, even what could not be chosen.
     assert tokenizer.written("s h i r e\n") == tuple(tokenizer.observation("s h i r e\n"))
-    with pytest.raises(DataError, match="none of the legal actions"):
+    with pytest.raises(DataError, match="none of the 1 legal actions"):
         LegalTokens(tokenizer, [("never\n",)])
 
 
