@@ -24,9 +24,9 @@ from qsft_robot.config.commands import BenchmarkConfig
 from qsft_robot.config.schema import LanguageModelConfig, LineTransformerConfig, TextTransformerConfig
 from qsft_robot.datasets.batch import Batch
 from qsft_robot.models.pretrained import tokenizer_of
-from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer
+from qsft_robot.tokenization import TextTokenizer
 from qsft_robot.training.policy_files import Policy
-from qsft_robot.training.shapes import source_of, text_shape
+from qsft_robot.training.shapes import learned_tokenizer, source_of, text_shape
 from qsft_robot.training.text import TextConverter
 
 BATCH = 16
@@ -131,8 +131,7 @@ def _algorithm(
         tokenizer = TextTokenizer.pretrained(tokenizer_of(source_of(model, None)), actions)
     else:
         assert isinstance(model, TextTransformerConfig | LineTransformerConfig)
-        kind = WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
-        tokenizer = kind.fit((texts[-1] for texts, _ in games), actions, model.vocabulary)
+        tokenizer = learned_tokenizer(model).fit((texts[-1] for texts, _ in games), actions, model.vocabulary)
     shape = text_shape(tokenizer, model, None, None)
     return make_algorithm(shape, settings, ValueRange(-6.0, 0.0)), tokenizer
 

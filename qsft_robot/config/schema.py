@@ -89,6 +89,11 @@ class ModelConfig:
     history: int = setting(1, "observations that the model sees, the newest included", minimum=1)
 
 
+def _heads_share_the_width(width: int, heads: int) -> Iterator[str]:
+    if width % heads:
+        yield f"width={width} must be a multiple of heads={heads}"
+
+
 @kind(ModelConfig, "robotics_transformer")
 @settings
 class RoboticsTransformerConfig(ModelConfig):
@@ -106,8 +111,7 @@ class RoboticsTransformerConfig(ModelConfig):
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
-        if self.width % self.heads:
-            yield f"width={self.width} must be a multiple of heads={self.heads}"
+        yield from _heads_share_the_width(self.width, self.heads)
 
 
 @kind(ModelConfig, "text_transformer")
@@ -126,8 +130,7 @@ class TextTransformerConfig(ModelConfig):
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
-        if self.width % self.heads:
-            yield f"width={self.width} must be a multiple of heads={self.heads}"
+        yield from _heads_share_the_width(self.width, self.heads)
 
 
 @kind(ModelConfig, "line_transformer")
@@ -145,8 +148,7 @@ class LineTransformerConfig(ModelConfig):
 
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
-        if self.width % self.heads:
-            yield f"width={self.width} must be a multiple of heads={self.heads}"
+        yield from _heads_share_the_width(self.width, self.heads)
 
 
 @kind(ModelConfig, "language_model")

@@ -19,8 +19,8 @@ from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
-from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer, WholeActionTokenizer
-from qsft_robot.training.shapes import TEXT_MODELS, source_of
+from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
+from qsft_robot.training.shapes import TEXT_MODELS, learned_tokenizer, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
 
@@ -118,8 +118,8 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
         for text in frames["text"][:, -1]
     )
     words = actions.tolist()
-    kind = WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
-    return kind.fit((text for part in (observations, words) for text in part), words, model.vocabulary)
+    texts = (text for part in (observations, words) for text in part)
+    return learned_tokenizer(model).fit(texts, words, model.vocabulary)
 
 
 def set_state_statistics(network: RoboticsTransformer | torch.nn.Module, data: ExperimentData) -> None:

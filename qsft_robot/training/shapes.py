@@ -20,7 +20,7 @@ from qsft_robot.models import (
     TextTransformerShape,
     TransformerShape,
 )
-from qsft_robot.tokenization import TextTokenizer, Tokenizer
+from qsft_robot.tokenization import TextTokenizer, Tokenizer, WholeActionTokenizer
 
 TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
 
@@ -71,6 +71,11 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
     if isinstance(model, TextTransformerConfig) and model.image_tokens:
         return ["text", "image"]
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
+
+
+def learned_tokenizer(model: ModelConfig) -> type[TextTokenizer]:
+    """The class of the tokenizer that a model which is trained from scratch on text learns from its data."""
+    return WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
 
 
 def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:
