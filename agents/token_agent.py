@@ -52,7 +52,8 @@ class TokenAgent(Agent):
         decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `SHARP_TEMPERATURE`.
         dtype: of the computation. With float64 rounding cannot tip a choice, so that what an episode does is the
             same however many are decoded in a batch; evaluation uses it. A pretrained language model stays as it is.
-        legal_only: choose among the actions that the environment lists in `info["legal_actions"]`; for text.
+        legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
+            any; for text.
     """
 
     def __init__(
@@ -130,19 +131,19 @@ class TokenAgent(Agent):
     def inform(self, info: Mapping[str, Any]) -> None:
         """Take from `info` what may be done, where that matters."""
         if self._memory is not None:
-            self.inform_memory(self._memory, info.get("legal_actions"))
+            self.inform_memory(self._memory, info)
 
-    def inform_memory(self, memory: EpisodeMemory, legal: Sequence[str] | None) -> None:
-        """Choose among `legal` next, where `legal_only` says so.
+    def inform_memory(self, memory: EpisodeMemory, info: Mapping[str, Any]) -> None:
+        """Choose next among what `info` lists, where `legal_only` says so; among all words where that is None.
 
         Raises:
             ConfigurationError: the environment lists no actions.
         """
         if not self.legal_only:
             return
-        if not legal:
+        if "legal_actions" not in info:
             raise ConfigurationError("evaluation.legal_only=true, but this environment does not list its legal actions")
-        memory.legal = tuple(legal)
+        memory.legal = info["legal_actions"]
 
     @property
     def acts_by_text(self) -> bool:

@@ -91,7 +91,7 @@ def evaluate_agent(
             for slot, answer in pool.reset(starting).items() if starting else ():
                 seed = starting[slot]
                 playing[slot] = _Playing(seed, agent.new_memory(seed), answer.observation)
-                agent.inform_memory(playing[slot].memory, answer.legal_actions)
+                agent.inform_memory(playing[slot].memory, answer.info)
             actions = agent.act_batch(
                 [each.observation for each in playing.values()], [each.memory for each in playing.values()]
             )
@@ -99,7 +99,7 @@ def evaluate_agent(
             for slot, answer in answers.items():
                 each = playing[slot]
                 each.observation = answer.observation
-                agent.inform_memory(each.memory, answer.legal_actions)
+                agent.inform_memory(each.memory, answer.info)
                 each.episode_return += answer.reward
                 each.length += 1
                 if answer.done:

@@ -27,7 +27,8 @@ class StepResult:
     reward: float
     done: bool
     success: bool
-    legal_actions: tuple[str, ...] | None = None
+    info: Mapping[str, Any]
+    """What it says about legal actions, if anything."""
 
 
 def make_environment(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -41,11 +42,15 @@ def _answer(environment: gymnasium.Env, request: tuple[str, Any]) -> StepResult:
     kind, value = request
     if kind == "reset":
         observation, info = environment.reset(seed=value)
-        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]), info.get("legal_actions"))
+        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]), _legal(info))
     observation, reward, terminated, truncated, info = environment.step(value)
     done = bool(terminated or truncated)
-    legal = info.get("legal_actions")
-    return StepResult(as_observation(observation), float(reward), done, bool(info["success"]), legal)
+    return StepResult(as_observation(observation), float(reward), done, bool(info["success"]), _legal(info))
+
+
+def _legal(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `info` that is worth sending between processes."""
+    return {key: value for key, value in info.items() if key == "legal_actions"}
 
 
 def _work(connection: Connection, make: Callable[[], gymnasium.Env], slots: Sequence[int]) -> None:

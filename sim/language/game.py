@@ -4,7 +4,8 @@ Observations and actions are `gymnasium.spaces.Text`. `info` holds, on every res
 
     success        bool: the game is won
     valid          bool: the last action was one that the rules know (True after a reset)
-    legal_actions  tuple of all actions that the rules know now; only in games that can list them
+    legal_actions  tuple of all actions that the rules know now, None where they know any words; only in games that
+                   can list them
 
 An action that the rules do not know is answered as each game says; an action that is no text is an error.
 """
@@ -38,6 +39,8 @@ class TextGame(gymnasium.Env[str, str]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
+    lists_actions = True
+    """Whether `legal_actions` says what may be done."""
 
     def __init__(
         self,
@@ -79,9 +82,9 @@ class TextGame(gymnasium.Env[str, str]):
     def won(self) -> bool:
         """Whether the game is won."""
 
+    @abstractmethod
     def legal_actions(self) -> tuple[str, ...] | None:
-        """All actions that the rules know now, or None where they cannot be listed."""
-        return None
+        """All actions that the rules know now, or None where any words will do."""
 
     # Gymnasium's interface.
 
@@ -118,9 +121,8 @@ class TextGame(gymnasium.Env[str, str]):
 
     def _info(self, valid: bool) -> dict[str, Any]:
         info: dict[str, Any] = {"success": self.won, "valid": valid}
-        legal = self.legal_actions()
-        if legal is not None:
-            info["legal_actions"] = legal
+        if self.lists_actions:
+            info["legal_actions"] = self.legal_actions()
         return info
 
 

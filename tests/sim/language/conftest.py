@@ -28,7 +28,7 @@ def check_game(make: Callable[..., gymnasium.Env], agent_of: Callable[[Any], Any
         while not done:
             assert env.observation_space.contains(observation), observation
             action = agent.act({"text": np.array(observation)})
-            if "legal_actions" in info:
+            if info.get("legal_actions") is not None:
                 assert action in info["legal_actions"]
             assert env.action_space.contains(action), action
             observation, reward, terminated, truncated, info = env.step(action)
