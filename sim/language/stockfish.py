@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
+import weakref
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,6 +64,20 @@ def find_stockfish(path: str | None = None) -> str:
     return found
 
 
+@cache
+def _engines() -> weakref.WeakSet[Any]:
+    """Engines to end when the main thread has ended: the interpreter waits for their threads, and would for ever."""
+    engines: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def end() -> None:
+        threading.main_thread().join()
+        for engine in list(engines):
+            engine.close()
+
+    threading.Thread(target=end, name="end of Stockfish", daemon=True).start()
+    return engines
+
+
 class StockfishPlayer:
     """One engine, which plays one game at a time.
 
@@ -79,6 +96,7 @@ class StockfishPlayer:
     def __init__(self, kind: str, elo: int, temperature: float, nodes: int, path: str | None = None) -> None:
         chess = chess_module()
         self._engine: Any = chess.engine.SimpleEngine.popen_uci(find_stockfish(path))
+        _engines().add(self._engine)
         self._engine.configure({"Threads": 1, "Hash": 16})
         self._limit = chess.engine.Limit(nodes=nodes)
         self._kind, self._temperature = kind, temperature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -189,3 +190,14 @@ def test_mistakes():
             make(**options)
     with pytest.raises(ConfigurationError, match="up to three of Q and R"):
         make(sim.CHESS_ENDGAME, pieces=["P"])
+
+
+@needs_stockfish
+def test_a_game_that_was_never_closed_does_not_keep_the_process():
+    code = (
+        "from qsft_robot.sim.language.stockfish import StockfishPlayer\n"
+        "import builtins\n"
+        "builtins.kept = StockfishPlayer('elo', 1350, 100.0, 10)\n"
+        "raise SystemExit(3)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3

@@ -136,7 +136,7 @@ def test_models_are_asked_once_and_answer_no_when_in_doubt():
     assert not oracle.understands("What is it?")
     assert not oracle.understands("Is " + "very " * 60)
     env = make()
-    env.unwrapped.oracle, env.unwrapped._lists = TalkingOracle(["yes"] * 20), False
+    env.unwrapped.oracle, env.unwrapped.lists_actions = TalkingOracle(["yes"] * 20), False
     assert "legal_actions" not in meaning(env, "Dog").reset(seed=0)[1]
     assert env.step("Is it something nobody listed?")[0].endswith("Yes.\n")
 
