@@ -2,7 +2,9 @@ r"""Chess against Stockfish, the player being White; and endgames, won but for t
 
 Observation: the position in Forsyth-Edwards notation, its characters apart so that tokenizers see them one by one
 (`r n b q k b n r / p p ...`; a space of the notation becomes three). Action: a move in algebraic notation, likewise,
-`N f 3\n` (the spaces and the end of line may be left out). Reward: 1 for a win, 0 for a draw or while the game goes on,
+`N f 3\n` (the spaces and the end of line may be left out). With `notation="board"` the eight ranks are a line each, from
+the eighth down, a dot for an empty square, and a last line holds the rest of the notation without whose move it is
+(White's). Reward: 1 for a win, 0 for a draw or while the game goes on,
 -1 for a loss or an illegal move.
 
 After LMRL-Gym (Abdulhai et al. 2023), written anew. There an illegal move costs 1, changes nothing, and the player is
@@ -23,6 +25,7 @@ from qsft_robot.sim.language.stockfish import StockfishPlayer, chess_module
 
 OPPONENTS = ("elo", "sampled")
 ILLEGAL = ("continue", "terminate")
+NOTATIONS = ("fen", "board")
 EPISODE_STEPS = 400
 OBSERVATION_LENGTH = 200
 ACTION_LENGTH = 20
@@ -32,6 +35,12 @@ ENDGAMES = ("Q", "R", "QR", "RR")
 def spell(text: str) -> str:
     """Characters apart: `Nf3` as `N f 3`."""
     return " ".join(text)
+
+
+def board_lines(board: Any) -> str:
+    """The position of a `chess.Board` as a board: see the module's docstring."""
+    _, _, *rest = board.fen().split()
+    return f"{board}\n{' '.join(rest)}\n"
 
 
 class ChessEnv(TextGame):
@@ -44,6 +53,7 @@ class ChessEnv(TextGame):
         opponent_random: probability that the opponent makes any legal move instead.
         nodes: positions that the opponent may look at for a move.
         illegal: what an illegal move does, `continue` or `terminate`.
+        notation: of the position, `fen` or `board`.
         loss_reward: reward of a loss.
         max_episode_steps: actions, illegal ones too, until an episode is truncated.
         stockfish: path of Stockfish, or None to look for it.
@@ -63,12 +73,14 @@ class ChessEnv(TextGame):
         opponent_random: float = 0.0,
         nodes: int = 200,
         illegal: str = "continue",
+        notation: str = "fen",
         loss_reward: float = -1.0,
         max_episode_steps: int | None = EPISODE_STEPS,
         stockfish: str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        for name, value, known in (("opponent", opponent, OPPONENTS), ("illegal", illegal, ILLEGAL)):
+        choices = (("opponent", opponent, OPPONENTS), ("illegal", illegal, ILLEGAL), ("notation", notation, NOTATIONS))
+        for name, value, known in choices:
             if value not in known:
                 raise ConfigurationError(f"{name} is '{value}', expected one of {', '.join(known)}")
         super().__init__(
@@ -82,6 +94,7 @@ class ChessEnv(TextGame):
         """What a player that is to be compared with the opponent needs to know."""
         self._opponent = StockfishPlayer(opponent, opponent_elo, opponent_temperature, nodes, stockfish)
         self._opponent_random = opponent_random
+        self._notation = notation
         self._terminates, self._loss = illegal == "terminate", float(loss_reward)
         self.board: Any = self._chess.Board()
         self.illegal_moves = 0
@@ -131,7 +144,7 @@ class ChessEnv(TextGame):
 
     def text(self) -> str:
         """The position."""
-        return spell(self.board.fen())
+        return spell(self.board.fen()) if self._notation == "fen" else board_lines(self.board)
 
     @property
     def won(self) -> bool:

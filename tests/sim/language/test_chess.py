@@ -201,3 +201,11 @@ def test_a_game_that_was_never_closed_does_not_keep_the_process():
         "raise SystemExit(3)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
+
+
+def test_the_position_as_a_board(game):
+    env = game(notation="board")
+    lines = env.reset(seed=0)[0].splitlines()
+    assert lines[0] == "r n b q k b n r"
+    assert lines[2:6] == [". . . . . . . ."] * 4
+    assert lines[7:] == ["R N B Q K B N R", "KQkq - 0 1"]
