@@ -2,10 +2,11 @@ r"""Chess against Stockfish, the player being White; and endgames, won but for t
 
 Observation: the position in Forsyth-Edwards notation, its characters apart so that tokenizers see them one by one
 (`r n b q k b n r / p p ...`; a space of the notation becomes three). Action: a move in algebraic notation, likewise,
-`N f 3\n` (the spaces and the end of line may be left out). With `notation="board"` the eight ranks are a line each, from
-the eighth down, a dot for an empty square, and a last line holds the rest of the notation without whose move it is
-(White's). Reward: 1 for a win, 0 for a draw or while the game goes on,
+`N f 3\n` (the spaces and the end of line may be left out). Reward: 1 for a win, 0 for a draw or while the game goes on,
 -1 for a loss or an illegal move.
+
+With `notation="board"` the eight ranks are a line each, the eighth first, with a dot for an empty square; a last line
+holds what else the notation says, but for whose move it is (White's).
 
 After LMRL-Gym (Abdulhai et al. 2023), written anew. There an illegal move costs 1, changes nothing, and the player is
 asked again, up to 400 moves (`illegal="continue"`), so that returns go down to -400; with `illegal="terminate"` it
