@@ -3,10 +3,12 @@
 Where a text is a table, such as a Wordle's guesses with the marks below them, what a token means depends on its place
 in its line and on what stands above it. Each line becomes one vector,
 
-    sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
+    v = sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
+    v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
-and a causal transformer runs over these. Its sequence is several times shorter than that of tokens, and it has not to
-learn where the line above is. An action is one token, predicted from the line before it.
+so that an answer counts as what its question makes of it, and answers add up. A causal transformer runs over these.
+Its sequence is several times shorter than that of tokens, and it has not to learn where the line above is. An action
+is one token, predicted from the line before it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qsft_robot.models.shape import Shape
-from qsft_robot.models.transformer import TransformerBlock
+from qsft_robot.models.transformer import TransformerBlock, features_at
 
 TOKEN_SCALE = 0.3
 """Standard deviation of the tokens' vectors at the start. A line's is the sum of a few."""
@@ -71,6 +73,9 @@ class LineTransformer(nn.Module):
         for table in (self.token, self.above):
             nn.init.normal_(table.weight, std=TOKEN_SCALE)
         nn.init.normal_(self.gate.weight, mean=1.0)
+        self.own, self.previous, self.joined, self.summed = (
+            nn.Linear(shape.width, shape.width, bias=False) for _ in range(4)
+        )
         self.position = nn.Parameter(0.02 * torch.randn(shape.context, shape.width))
         self.blocks = nn.ModuleList(
             TransformerBlock(shape.width, shape.heads, shape.feed_forward_factor) for _ in range(shape.layers)
@@ -88,8 +93,7 @@ class LineTransformer(nn.Module):
         lines, line_of = self._lines(observation["stream"])
         rows, positions = lines.shape[1], observation["positions"]
         row = positions // observation["stream"].shape[1]
-        chosen = row * rows + line_of.flatten()[positions]
-        return self.output_norm(self._transform(lines).flatten(0, 1)[chosen])
+        return self._features(lines, row * rows + line_of.flatten()[positions])
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, 1, outputs)."""
@@ -98,8 +102,8 @@ class LineTransformer(nn.Module):
     def start(self, observation: Mapping[str, Tensor]) -> tuple[None, Tensor]:
         """Logits (N, outputs) of the action after `prompt` (N, P) int64, filled up with padding in front."""
         lines, line_of = self._lines(observation["prompt"])
-        last = self._transform(lines)[torch.arange(len(lines), device=lines.device), line_of[:, -1]]
-        return None, self.output_norm(last) @ self.head_weight + self.head_bias
+        last = torch.arange(len(lines), device=lines.device) * lines.shape[1] + line_of[:, -1]
+        return None, self._features(lines, last) @ self.head_weight + self.head_bias
 
     def step(self, cache: None, token: Tensor, dimension: int) -> Tensor:
         """There is no second token of an action.
@@ -136,8 +140,8 @@ class LineTransformer(nn.Module):
         missing = (start == 0) | (stream.gather(1, end_above) == self.shape.padding) | (above >= start)
         return stream.gather(1, above.clamp_min(0).minimum(place)).masked_fill(missing, self.shape.padding)
 
-    def _transform(self, lines: Tensor) -> Tensor:
-        features = lines + self.position[: lines.shape[1]]
-        for layer, block in enumerate(self.blocks):
-            features = block(features, None, None, layer, causal=True)
-        return features
+    def _features(self, lines: Tensor, places: Tensor) -> Tensor:
+        """Features (..., width) at `places` (...) among the flattened lines (R, lines, width)."""
+        joined = self.own(lines) * self.previous(nn.functional.pad(lines, (0, 0, 1, -1)))
+        features = lines + self.joined(joined) + self.summed(joined).cumsum(dim=1) + self.position[: lines.shape[1]]
+        return self.output_norm(features_at(self.blocks, features, places))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from qsft_robot.models.image_encoder import DenseImageEncoder
 from qsft_robot.models.shape import Shape
-from qsft_robot.models.transformer import KeyValueCache, TransformerBlock
+from qsft_robot.models.transformer import KeyValueCache, TransformerBlock, features_at
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,7 @@ class TextTransformer(nn.Module):
             pictures = self.picture(observation["image"])
             features = torch.cat([pictures, features], dim=1)
             positions = positions + (positions // stream.shape[1] + 1) * pictures.shape[1]
-        for layer, block in enumerate(self.blocks):
-            features = block(features, None, None, layer, causal=True)
-        chosen = features.flatten(0, 1)[positions.flatten()]
-        return self.output_norm(chosen).view(*positions.shape, -1)
+        return self.output_norm(features_at(self.blocks, features, positions))
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""

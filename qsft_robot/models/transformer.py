@@ -49,11 +49,18 @@ class TransformerBlock(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None, cache: KeyValueCache | None, layer: int, causal: bool = False
+        self,
+        tokens: Tensor,
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        causal: bool = False,
+        chosen: Tensor | None = None,
     ) -> Tensor:
         """Return (batch, length, width); `mask` (..., length, length) is True where attention is allowed.
 
-        `causal` stands for the mask that shows each token the ones up to it.
+        `causal` stands for the mask that shows each token the ones up to it. With `chosen` (N,), places in the
+        flattened sequences, it is only these that go on: (N, width).
         """
         batch, length, width = tokens.shape
         projected = self.query_key_value(self.attention_norm(tokens))
@@ -61,8 +68,23 @@ class TransformerBlock(nn.Module):
         if cache is not None:
             key, value = cache.append(layer, key, value)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-        tokens = tokens + self.attention_output(attended.transpose(1, 2).reshape(batch, length, width))
+        attended = attended.transpose(1, 2).reshape(batch, length, width)
+        if chosen is not None:
+            tokens, attended = tokens.flatten(0, 1)[chosen], attended.flatten(0, 1)[chosen]
+        tokens = tokens + self.attention_output(attended)
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
+
+
+def features_at(blocks: nn.ModuleList, features: Tensor, places: Tensor) -> Tensor:
+    """What causal blocks make of `features` (batch, length, width) at `places` (...), in the flattened sequences.
+
+    The last block does the others' work only as far as these need it. Returns (..., width).
+    """
+    chosen, inverse = places.unique(return_inverse=True)
+    last = len(blocks) - 1
+    for layer, block in enumerate(blocks):
+        features = block(features, None, None, layer, causal=True, chosen=chosen if layer == last else None)
+    return features[inverse]
 
 
 class Transformer(nn.Module):
