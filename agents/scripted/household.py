@@ -41,7 +41,7 @@ class HouseholdImperfections:
         wrong_things: probability of taking something that is not asked for, once in an episode.
     """
 
-    slips: float = 0.4
+    slips: float = 0.46
     repeats: float = 0.5
     forgetting: float = 0.45
     wrong_things: float = 0.1

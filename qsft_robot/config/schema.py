@@ -136,10 +136,16 @@ class TextTransformerConfig(ModelConfig):
 @kind(ModelConfig, "line_transformer")
 @settings
 class LineTransformerConfig(ModelConfig):
-    """A causal transformer over lines of text, from scratch; each action that the data hold is one token."""
+    """A causal transformer over lines of text, and a picture if asked for, from scratch."""
+
+    actions: Literal["whole", "written"] = setting(
+        "whole", "whole: each action that the data hold is one token; written: token by token, new ones too"
+    )
 
     vocabulary: int = setting(320, "most tokens of the text, the 256 bytes included", minimum=258)
     context: int = setting(256, "most tokens of text that it sees", minimum=16)
+    image_tokens: int = setting(0, "vectors made of the picture; 0: it sees text alone", minimum=0)
+    channels: list[int] = setting([32, 64, 64], "channels of the convolutions that look at the picture", minimum=1)
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(2, "layers of the transformer", minimum=1)

@@ -1,4 +1,4 @@
-"""A small transformer over the lines of a text, trained from scratch, that scores whole actions.
+"""A small transformer over the lines of a text, trained from scratch.
 
 Where a text is a table, such as a Wordle's guesses with the marks below them, what a token means depends on its place
 in its line and on what stands above it. Each line becomes one vector,
@@ -7,8 +7,11 @@ in its line and on what stands above it. Each line becomes one vector,
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
 so that an answer counts as what its question makes of it, and answers add up. A causal transformer runs over these.
-Its sequence is several times shorter than that of tokens, and it has not to learn where the line above is. An action
-is one token, predicted from the line before it.
+Its sequence is several times shorter than that of tokens, and it has not to learn where the line above is.
+
+An action is one token, predicted from the line before it, or it is written token by token: then the line as far as it
+is written, with the same formula, is what the next token is predicted from. A picture, where there is one, becomes a
+few vectors in front of the lines.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from qsft_robot.models.image_encoder import DenseImageEncoder
 from qsft_robot.models.shape import Shape
 from qsft_robot.models.transformer import TransformerBlock, features_at
 
@@ -31,13 +36,16 @@ class LineTransformerShape(Shape):
     """Everything that determines the parameters' shapes.
 
     Attributes:
-        bins: actions to choose among.
-        outputs: logits per action (the bins, and more where an algorithm needs it).
+        bins: actions to choose among, or tokens that they are written in.
+        outputs: logits per token of an action (the bins, and more where an algorithm needs it).
         vocabulary: tokens of the text.
         end_of_line, padding: two of them.
         context: most tokens of a stream.
+        dimensions: most tokens of an action D; 1 where it is chosen as a whole.
         columns: places in a line that are told apart; all later ones count as the last.
-        dimensions: tokens of an action, which is 1.
+        image: (H, W) of the picture that comes with each stream, or None.
+        image_tokens: vectors made of it.
+        channels: of the convolutions.
     """
 
     bins: int
@@ -46,12 +54,15 @@ class LineTransformerShape(Shape):
     end_of_line: int
     padding: int
     context: int
+    dimensions: int = 1
     columns: int = 8
     width: int = 128
     layers: int = 2
     heads: int = 8
     feed_forward_factor: int = 4
-    dimensions: int = 1
+    image: tuple[int, int] | None = None
+    image_tokens: int = 0
+    channels: tuple[int, ...] = (32, 64, 64)
 
     kind = "line_transformer"
 
@@ -60,8 +71,16 @@ class LineTransformerShape(Shape):
         return LineTransformer(self)
 
 
+@dataclass
+class LineCache:
+    """What is read again for every token of an action: the streams (N, T), and vectors of their pictures."""
+
+    stream: Tensor
+    pictures: Tensor | None
+
+
 class LineTransformer(nn.Module):
-    """Logits of each action, given the stream before it; see TextTransformer for the arguments."""
+    """Logits of each token of each action, given the stream before it; see TextTransformer for the arguments."""
 
     def __init__(self, shape: LineTransformerShape) -> None:
         super().__init__()
@@ -76,6 +95,9 @@ class LineTransformer(nn.Module):
         self.own, self.previous, self.joined, self.summed = (
             nn.Linear(shape.width, shape.width, bias=False) for _ in range(4)
         )
+        self.picture: nn.Module | None = None
+        if shape.image is not None:
+            self.picture = DenseImageEncoder(shape.image, shape.channels, shape.image_tokens, shape.width)
         self.position = nn.Parameter(0.02 * torch.randn(shape.context, shape.width))
         self.blocks = nn.ModuleList(
             TransformerBlock(shape.width, shape.heads, shape.feed_forward_factor) for _ in range(shape.layers)
@@ -85,53 +107,97 @@ class LineTransformer(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(shape.outputs))
 
     def encode(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Features (N, 1, width) before each of N actions.
+        """Features (N, D, width) before each token of N actions.
 
-        `observation` holds `stream` (R, T) int64 and `positions` (N, 1) int64, places of ends of lines in the
-        flattened stream.
+        `observation` holds `stream` (R, T) int64, `positions` (N, D) int64, places in the flattened stream, and where
+        the shape has a picture `image` (R, H, W, 3) uint8.
         """
-        lines, line_of = self._lines(observation["stream"])
-        rows, positions = lines.shape[1], observation["positions"]
-        row = positions // observation["stream"].shape[1]
-        return self._features(lines, row * rows + line_of.flatten()[positions])
+        return self._encode(observation["stream"], observation["positions"], self._pictures(observation))
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
-        """Logits (N, 1, outputs)."""
+        """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
         return context @ self.head_weight + self.head_bias
 
-    def start(self, observation: Mapping[str, Tensor]) -> tuple[None, Tensor]:
-        """Logits (N, outputs) of the action after `prompt` (N, P) int64, filled up with padding in front."""
-        lines, line_of = self._lines(observation["prompt"])
-        last = torch.arange(len(lines), device=lines.device) * lines.shape[1] + line_of[:, -1]
-        return None, self._features(lines, last) @ self.head_weight + self.head_bias
+    def start(self, observation: Mapping[str, Tensor]) -> tuple[LineCache, Tensor]:
+        """The cache, and logits (N, outputs) of the first token after `prompt` (N, P), filled up in front."""
+        cache = LineCache(observation["prompt"], self._pictures(observation))
+        return cache, self._last(cache)
 
-    def step(self, cache: None, token: Tensor, dimension: int) -> Tensor:
-        """There is no second token of an action.
+    def step(self, cache: LineCache, token: Tensor, dimension: int) -> Tensor:
+        """Given `token` (N,) of `dimension - 1`, return the logits (N, outputs) of `dimension`."""
+        cache.stream = torch.cat([cache.stream, token[:, None]], dim=1)
+        return self._last(cache)
 
-        Raises:
-            RuntimeError: always.
-        """
-        raise RuntimeError("an action of this model is one token")
+    def _last(self, cache: LineCache) -> Tensor:
+        rows, length = cache.stream.shape
+        last = torch.arange(1, rows + 1, device=cache.stream.device) * length - 1
+        return self._encode(cache.stream, last, cache.pictures) @ self.head_weight + self.head_bias
 
-    def _lines(self, stream: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (R, lines, width) of the lines of streams (R, T), and (R, T) which line a token is in."""
+    def _pictures(self, observation: Mapping[str, Tensor]) -> Tensor | None:
+        return None if self.picture is None else self.picture(observation["image"])
+
+    def _encode(self, stream: Tensor, positions: Tensor, pictures: Tensor | None) -> Tensor:
+        """Features (..., width) at `positions` (...) of the flattened stream (R, T)."""
+        length = stream.shape[1]
         ends = stream == self.shape.end_of_line
+        # The sequence is of the lines, and of those parts of lines from which something is predicted.
+        elements = ends.clone()
+        if self.shape.dimensions > 1:
+            elements.view(-1)[positions.flatten()] = True
+        number = elements.cumsum(dim=1) - elements.long()
+        count = int(elements.sum(dim=1).max())
+        places = torch.arange(length, device=stream.device).expand_as(stream)
+        place = stream.new_zeros(len(stream), count + 1)
+        place.scatter_(1, torch.where(elements, number, count), places)
+        place = place[:, :count]
+
+        features = self._vectors(stream, ends, place)
+        shown = ends.gather(1, place)
+        row, number = positions // length, number.flatten()[positions]
+        if pictures is not None:
+            features = torch.cat([pictures, features], dim=1)
+            shown = functional.pad(shown, (pictures.shape[1], 0), value=True)
+            number = number + pictures.shape[1]
+        mask = None
+        if self.shape.dimensions > 1:
+            # Nothing but itself sees a part of a line: the whole line says it all.
+            square = torch.ones(len(shown[0]), len(shown[0]), dtype=torch.bool, device=stream.device)
+            mask = ((shown[:, None] & square.tril()) | torch.eye(*square.shape, dtype=torch.bool))[:, None]
+        return self.output_norm(features_at(self.blocks, features, row * features.shape[1] + number, mask))
+
+    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor) -> Tensor:
+        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""
         empty = stream == self.shape.padding
-        line_of = ends.cumsum(dim=1) - ends.long()
+        start = self._starts(ends | empty)
+        total = functional.pad(self._tokens(stream, start, empty).cumsum(dim=1), (0, 0, 1, 0))
+        rows = torch.arange(len(stream), device=stream.device)[:, None]
+        lines = total[rows, place + 1] - total[rows, start.gather(1, place)]
+
+        whole = ends.gather(1, place)
+        number = torch.arange(1, place.shape[1] + 1, device=stream.device)
+        newest = torch.where(whole, number, 0).cummax(dim=1).values
+        # The whole line before each element: 0 stands for none.
+        before = functional.pad(newest, (1, -1))
+        product = self.own(lines) * self.previous(functional.pad(lines, (0, 0, 1, 0))[rows, before])
+        part = ~whole[..., None]
+        summed = product.masked_fill(part, 0.0).cumsum(dim=1) + product * part
+        line = (ends.cumsum(dim=1) - ends.long()).gather(1, place)
+        return lines + self.joined(product) + self.summed(summed) + self.position[line]
+
+    def _starts(self, breaks: Tensor) -> Tensor:
+        """(R, T) where the line of each token starts: behind the newest end of a line, or padding, before it."""
+        behind = torch.arange(1, breaks.shape[1] + 1, device=breaks.device)
+        return functional.pad(torch.where(breaks, behind, 0).cummax(dim=1).values, (1, -1))
+
+    def _tokens(self, stream: Tensor, start: Tensor, empty: Tensor) -> Tensor:
+        """What each token (R, T) adds to its line: (R, T, width)."""
         place = torch.arange(stream.shape[1], device=stream.device)
-        # A line starts behind the newest end of a line, or padding, before it.
-        breaks = torch.where(ends | empty, place + 1, 0).cummax(dim=1).values
-        start = torch.cat([torch.zeros_like(breaks[:, :1]), breaks[:, :-1]], dim=1)
-        column = (place - start).clamp_max(self.shape.columns - 1)
-        count = int(line_of.max()) + 1
-        offset = column * self.shape.vocabulary
+        offset = (place - start).clamp_max(self.shape.columns - 1) * self.shape.vocabulary
         written = ~empty
         token, above = (stream + offset)[written], (self._above(stream, start, place) + offset)[written]
-        vectors = torch.addcmul(self.above(above), self.token(token), self.gate(above))
-        row = torch.arange(len(stream), device=stream.device)[:, None] * count
-        lines = vectors.new_zeros(len(stream) * count, self.shape.width)
-        lines = lines.index_add(0, (row + line_of)[written], vectors)
-        return lines.view(len(stream), count, -1), line_of
+        vectors = self.token.weight.new_zeros(*stream.shape, self.shape.width)
+        vectors[written] = torch.addcmul(self.above(above), self.token(token), self.gate(above))
+        return vectors
 
     def _above(self, stream: Tensor, start: Tensor, place: Tensor) -> Tensor:
         """(R, T) the token at the same place of the line before; padding where that is shorter or missing."""
@@ -139,9 +205,3 @@ class LineTransformer(nn.Module):
         above = start.gather(1, end_above) + place - start
         missing = (start == 0) | (stream.gather(1, end_above) == self.shape.padding) | (above >= start)
         return stream.gather(1, above.clamp_min(0).minimum(place)).masked_fill(missing, self.shape.padding)
-
-    def _features(self, lines: Tensor, places: Tensor) -> Tensor:
-        """Features (..., width) at `places` (...) among the flattened lines (R, lines, width)."""
-        joined = self.own(lines) * self.previous(nn.functional.pad(lines, (0, 0, 1, -1)))
-        features = lines + self.joined(joined) + self.summed(joined).cumsum(dim=1) + self.position[: lines.shape[1]]
-        return self.output_norm(features_at(self.blocks, features, places))

@@ -75,15 +75,16 @@ class TransformerBlock(nn.Module):
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 
 
-def features_at(blocks: nn.ModuleList, features: Tensor, places: Tensor) -> Tensor:
+def features_at(blocks: nn.ModuleList, features: Tensor, places: Tensor, mask: Tensor | None = None) -> Tensor:
     """What causal blocks make of `features` (batch, length, width) at `places` (...), in the flattened sequences.
 
-    The last block does the others' work only as far as these need it. Returns (..., width).
+    `mask` shows less than what came before. The last block does no more work than these places need. Returns
+    (..., width).
     """
     chosen, inverse = places.unique(return_inverse=True)
     last = len(blocks) - 1
     for layer, block in enumerate(blocks):
-        features = block(features, None, None, layer, causal=True, chosen=chosen if layer == last else None)
+        features = block(features, mask, None, layer, causal=mask is None, chosen=chosen if layer == last else None)
     return features[inverse]
 
 

@@ -68,14 +68,15 @@ def source_of(model: LanguageModelConfig, name: str | None) -> str:
 
 def observation_keys(model: ModelConfig) -> list[str] | None:
     """What a model reads of an observation; None for everything that there is."""
-    if isinstance(model, TextTransformerConfig) and model.image_tokens:
+    if isinstance(model, TextTransformerConfig | LineTransformerConfig) and model.image_tokens:
         return ["text", "image"]
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
 
 
 def learned_tokenizer(model: ModelConfig) -> type[TextTokenizer]:
     """The class of the tokenizer that a model which is trained from scratch on text learns from its data."""
-    return WholeActionTokenizer if isinstance(model, LineTransformerConfig) else TextTokenizer
+    whole = isinstance(model, LineTransformerConfig) and model.actions == "whole"
+    return WholeActionTokenizer if whole else TextTokenizer
 
 
 def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:
@@ -103,8 +104,18 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             alpha=model.alpha,
             gradient_checkpointing=model.gradient_checkpointing,
         )
+    picture = None
+    if getattr(model, "image_tokens", 0):
+        if spec is None or "image" not in spec.observations:
+            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
+        height, width = spec.observations["image"].shape[:2]
+        picture = (height, width)
     if isinstance(model, LineTransformerConfig):
         return LineTransformerShape(
+            dimensions=tokenizer.dimensions,
+            image=picture,
+            image_tokens=model.image_tokens,
+            channels=tuple(model.channels),
             bins=tokenizer.bins,
             outputs=tokenizer.bins,
             vocabulary=tokenizer.vocabulary,
@@ -119,12 +130,6 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
         )
     if not isinstance(model, TextTransformerConfig):
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
-    picture = None
-    if model.image_tokens:
-        if spec is None or "image" not in spec.observations:
-            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
-        height, width = spec.observations["image"].shape[:2]
-        picture = (height, width)
     return TextTransformerShape(
         dimensions=tokenizer.dimensions,
         bins=tokenizer.bins,

@@ -38,8 +38,7 @@ class Notes:
             f"Held: {'nothing' if held is None else _described(held)}",
             f"At: {'the middle of the room' if place is None else place.name}",
         ]
-        if self._seen:
-            lines.append("Seen: " + "; ".join(f"{name}: {what}" for name, what in self._seen.items()))
+        lines += [f"{name}: {what}" for name, what in self._seen.items()]
         said = turn.feedback if command else turn.feedback.partition("Your task is to:")[0]
         lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]
         return "\n".join(lines)

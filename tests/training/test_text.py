@@ -23,7 +23,7 @@ from qsft_robot.models import LineTransformerShape, TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
-from qsft_robot.training.text import TextConverter, prompts, scored_actions
+from qsft_robot.training.text import Streams, TextConverter, prompts, scored_actions
 
 SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=6"]
 
@@ -203,6 +203,39 @@ def test_a_line_is_read_by_its_place_and_by_the_line_above() -> None:
         network.gate.weight.zero_()
         assert not torch.allclose(logits("A\n1 2\nb y\n"), logits("A\n2 2\nb y\n"))
         torch.testing.assert_close(logits("A\n1 2\nb y\n"), logits("A\n1 2\ny y\n"))
+
+
+def test_written_actions_are_decoded_as_they_were_learned() -> None:
+    texts, actions = ["A\n1 2\n", "B\n2 1\n1 1\nb\n"], ["go there now\n", "go\n"]
+    tokenizer = TextTokenizer.fit(iter([*texts, *actions]), actions, 280)
+    torch.manual_seed(0)
+    shape = LineTransformerShape(
+        bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
+        end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
+        heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4),
+    )  # fmt: skip
+    network = shape.network().double()
+    images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    streams = Streams(tokenizer, 64, growing=False)
+    tokens, lengths = tokenizer.encode(actions)
+    positions = []
+    for text, action, count in zip(texts, actions, lengths, strict=True):
+        streams.see(text)
+        row, place = streams.here()
+        positions.append([(row, place + min(k, count - 1)) for k in range(tokenizer.dimensions)])
+        streams.act(action)
+    stream = streams.tensor()
+    flat = torch.tensor([[row * stream.shape[1] + place for row, place in each] for each in positions])
+    with torch.inference_mode():
+        scored = network.encode({"stream": stream, "positions": flat, "image": torch.from_numpy(images)})
+        scored = network(scored, torch.from_numpy(tokens))
+        prompt = prompts(tokenizer, texts, 64, torch.device("cpu"))
+        cache, logits = network.start({**prompt, "image": torch.from_numpy(images)})
+        for dimension in range(tokenizer.dimensions):
+            for row in range(2):
+                if dimension < lengths[row]:
+                    torch.testing.assert_close(scored[row, dimension], logits[row])
+            logits = network.step(cache, torch.from_numpy(tokens[:, dimension]), dimension + 1)
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALGORITHMS) - {"return_conditioned"}))
