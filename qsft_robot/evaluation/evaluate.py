@@ -20,7 +20,6 @@ from tqdm import tqdm
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import EpisodeMemory, TokenAgent
-from qsft_robot.datasets.episode import Episode
 from qsft_robot.evaluation.pool import EnvironmentPool, make_environment
 from qsft_robot.evaluation.statistics import mean_interval, wilson_interval
 
@@ -29,12 +28,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one episode went."""
+    """How one episode went.
+
+    Attributes:
+        seed: of the episode.
+        success: whether it succeeded.
+        episode_return: sum of its rewards.
+        length: number of its actions.
+        invalid: how many of them the rules did not know; None where the environment does not say.
+        task_type: which kind of task it was; empty where there is one kind.
+    """
 
     seed: int
     success: bool
     episode_return: float
     length: int
+    invalid: int | None = None
+    task_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,18 +60,37 @@ class Task:
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Success rate with its Wilson 95% interval, mean return and length, and every episode."""
+    """Success rate with its Wilson 95% interval, mean return and length, and every episode.
+
+    Where the environment says so, the share of invalid actions and the success rate of each type of task too.
+    """
     successes = sum(outcome.success for outcome in outcomes)
     returns = np.array([outcome.episode_return for outcome in outcomes])
     mean, low, high = mean_interval(returns)
-    return {
+    summary: dict[str, Any] = {
         "episodes": len(outcomes),
         "success_rate": successes / max(1, len(outcomes)),
         "success_interval": wilson_interval(successes, len(outcomes)),
         "return": mean,
         "return_interval": (low, high) if len(outcomes) > 1 else None,
         "length": float(np.mean([outcome.length for outcome in outcomes])),
-        "outcomes": [vars(outcome) for outcome in outcomes],
+    }
+    counted = [outcome for outcome in outcomes if outcome.invalid is not None]
+    if counted:
+        invalid = sum(outcome.invalid or 0 for outcome in counted)
+        summary["invalid_actions"] = invalid / max(1, sum(outcome.length for outcome in counted))
+    types = sorted({outcome.task_type for outcome in outcomes})
+    if len(types) > 1:
+        summary["by_task_type"] = {kind: _rate([each for each in outcomes if each.task_type == kind]) for kind in types}
+    return {**summary, "outcomes": [vars(outcome) for outcome in outcomes]}
+
+
+def _rate(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    successes = sum(outcome.success for outcome in outcomes)
+    return {
+        "episodes": len(outcomes),
+        "success_rate": successes / len(outcomes),
+        "success_interval": wilson_interval(successes, len(outcomes)),
     }
 
 
@@ -90,7 +119,7 @@ def evaluate_agent(
             starting = {slot: waiting.pop() for slot in range(slots) if slot not in playing and waiting}
             for slot, answer in pool.reset(starting).items() if starting else ():
                 seed = starting[slot]
-                playing[slot] = _Playing(seed, agent.new_memory(seed), answer.observation)
+                playing[slot] = _Playing(seed, agent.new_memory(seed), answer.observation, _Notes.of(answer.info))
                 agent.inform_memory(playing[slot].memory, answer.info)
             actions = agent.act_batch(
                 [each.observation for each in playing.values()], [each.memory for each in playing.values()]
@@ -102,11 +131,32 @@ def evaluate_agent(
                 agent.inform_memory(each.memory, answer.info)
                 each.episode_return += answer.reward
                 each.length += 1
+                each.notes.add(answer.info)
                 if answer.done:
-                    outcomes[each.seed] = Outcome(each.seed, answer.success, each.episode_return, each.length)
+                    outcomes[each.seed] = Outcome(
+                        each.seed, answer.success, each.episode_return, each.length, **vars(each.notes)
+                    )
                     del playing[slot]
                     bar.update()
     return [outcomes[seed] for seed in seeds]
+
+
+@dataclass
+class _Notes:
+    """What `info` said of an episode; see Outcome."""
+
+    invalid: int | None = None
+    task_type: str = ""
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> _Notes:
+        """Begin with what the reset said."""
+        return cls(0 if "valid" in info else None, info.get("task_type", ""))
+
+    def add(self, info: Mapping[str, Any]) -> None:
+        """Go on with what a step said."""
+        if self.invalid is not None:
+            self.invalid += not info["valid"]
 
 
 @dataclass
@@ -114,6 +164,7 @@ class _Playing:
     seed: int
     memory: EpisodeMemory
     observation: Mapping[str, np.ndarray]
+    notes: _Notes
     episode_return: float = 0.0
     length: int = 0
 
@@ -137,7 +188,7 @@ def _play_scripted(task: Task, imperfections: Mapping[str, Any], seeds: Sequence
     environment = task.make()
     try:
         agent = make_scripted_agent(environment, **imperfections)
-        return [_outcome(rollout(agent, environment, seed)) for seed in seeds]
+        return [_play(agent, environment, seed) for seed in seeds]
     finally:
         environment.close()
 
@@ -146,13 +197,21 @@ def play_in_turn(agent: Agent, task: Task, seeds: Sequence[int]) -> list[Outcome
     """Play `agent` once for each of `seeds`, one episode after the other."""
     environment = task.make()
     try:
-        return [_outcome(rollout(agent, environment, seed)) for seed in tqdm(seeds, desc=agent.name, leave=False)]
+        return [_play(agent, environment, seed) for seed in tqdm(seeds, desc=agent.name, leave=False)]
     finally:
         environment.close()
 
 
-def _outcome(episode: Episode) -> Outcome:
-    return Outcome(episode.seed, episode.success, episode.episode_return, len(episode))
+def _play(agent: Agent, environment: Any, seed: int) -> Outcome:
+    notes = None
+
+    def note(_: int, __: Any, info: dict[str, Any]) -> None:
+        nonlocal notes
+        notes = notes or _Notes.of(info)
+        notes.add(info)
+
+    episode = rollout(agent, environment, seed, note)
+    return Outcome(episode.seed, episode.success, episode.episode_return, len(episode), **vars(notes or _Notes()))
 
 
 def log_summary(label: str, summary: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ class StepResult:
     done: bool
     success: bool
     info: Mapping[str, Any]
-    """What it says about legal actions, if anything."""
+    """What it says about actions and the task, if anything."""
 
 
 def make_environment(env_id: str, options: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -42,15 +42,15 @@ def _answer(environment: gymnasium.Env, request: tuple[str, Any]) -> StepResult:
     kind, value = request
     if kind == "reset":
         observation, info = environment.reset(seed=value)
-        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]), _legal(info))
+        return StepResult(as_observation(observation), 0.0, False, bool(info["success"]), _part(info))
     observation, reward, terminated, truncated, info = environment.step(value)
     done = bool(terminated or truncated)
-    return StepResult(as_observation(observation), float(reward), done, bool(info["success"]), _legal(info))
+    return StepResult(as_observation(observation), float(reward), done, bool(info["success"]), _part(info))
 
 
-def _legal(info: Mapping[str, Any]) -> dict[str, Any]:
+def _part(info: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `info` that is worth sending between processes."""
-    return {key: value for key, value in info.items() if key == "legal_actions"}
+    return {key: value for key, value in info.items() if key in ("legal_actions", "valid", "task_type")}
 
 
 def _work(connection: Connection, make: Callable[[], gymnasium.Env], slots: Sequence[int]) -> None:
