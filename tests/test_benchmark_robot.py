@@ -83,6 +83,16 @@ def test_rows_pool_the_seeds_and_pair_the_episodes(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
+def test_a_table_of_the_types_of_task(tmp_path: Path) -> None:
+    cells = [made_up("qsft", 0, [1, 1, 0, 0]), made_up("bc", 0, [0, 1, 0, 0])]
+    for cell in cells:
+        cell["task_types"] = ["clean", "heat", "clean", "heat"]
+    rows = tabulate(cells, "qsft")
+    assert rows[0]["by_task_type"]["clean"]["success_rate"] == 0.5
+    text = table("alfworld", rows, {"success_rate": 0.4, "success_interval": (0.3, 0.5), "return": 0.4})
+    assert "| method | clean | heat |" in text and "| bc | 0.00 (" in text
+
+
 def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     words = [
         "preset=smoke", "sim.options.observation=state", "training.steps=2", "training.behaviour_steps=2",

@@ -1,6 +1,6 @@
 """All algorithms on equal terms: `python -m qsft_robot.benchmark suite=robot sim=pick_place run=results/robot`.
 
-`suite=language sim=wordle` and `suite=ablation` are the same with other methods.
+`suite=language sim=wordle`, `suite=alfworld sim=alfworld` and `suite=ablation` are the same with other methods.
 
 A cell is one method, one dataset size and one training seed: an `Experiment` with the same network, batches, steps and
 evaluation episodes as every other cell, played by every decoding, of which the best counts. A finished cell
@@ -153,6 +153,7 @@ def _make(
         "successes": [int(outcome["success"]) for outcome in outcomes],
         "returns": [outcome["episode_return"] for outcome in outcomes],
         "evaluation_seeds": [outcome["seed"] for outcome in outcomes],
+        "task_types": [outcome["task_type"] for outcome in outcomes],
         "seconds": result["seconds"],
     }
     path.write_text(json.dumps(record), encoding="utf-8")
