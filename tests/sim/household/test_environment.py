@@ -142,6 +142,9 @@ def test_notes_keep_what_was_seen(env):
     text = env.step(second)[0]["text"]
     assert text.startswith(f"Task: {info['task']}\nHeld: nothing\n")
     assert f"{first.removeprefix('go to ')}: " in text
+    (unseen,) = [line for line in text.splitlines() if line.startswith("Not seen: ")]
+    left = {each.removeprefix("go to ") for each in info["legal_actions"] if each.startswith("go to ")}
+    assert set(unseen.removeprefix("Not seen: ").split(", ")) == left - {each[6:] for each in (first, second)}
     assert f"> {second}\nYou arrive at {second.removeprefix('go to ')}." in text
 
 
