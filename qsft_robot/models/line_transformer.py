@@ -95,6 +95,9 @@ class LineTransformer(nn.Module):
         self.own, self.previous, self.joined, self.summed = (
             nn.Linear(shape.width, shape.width, bias=False) for _ in range(4)
         )
+        # A line is the sum of its tokens until the pairs prove useful.
+        nn.init.zeros_(self.joined.weight)
+        nn.init.zeros_(self.summed.weight)
         self.picture: nn.Module | None = None
         if shape.image is not None:
             self.picture = DenseImageEncoder(shape.image, shape.channels, shape.image_tokens, shape.width)
