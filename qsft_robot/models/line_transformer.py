@@ -4,10 +4,13 @@ Where a text is a table, such as a Wordle's guesses with the marks below them, w
 in its line and on what stands above it. Each line becomes one vector,
 
     v = sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
+
+and a causal transformer runs over these. Its sequence is several times shorter than that of tokens, and it has not to
+learn where the line above is. With `pairs`, for talk of questions and answers, the vectors are
+
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
-so that an answer counts as what its question makes of it, and answers add up. A causal transformer runs over these.
-Its sequence is several times shorter than that of tokens, and it has not to learn where the line above is.
+so that an answer counts as what its question makes of it, and answers add up.
 
 An action is one token, predicted from the line before it, or it is written token by token: then the line as far as it
 is written, with the same formula, is what the next token is predicted from. A picture, where there is one, becomes a
@@ -42,6 +45,7 @@ class LineTransformerShape(Shape):
         end_of_line, padding: two of them.
         context: most tokens of a stream.
         dimensions: most tokens of an action D; 1 where it is chosen as a whole.
+        pairs: whether a line is taken together with the one above as a whole.
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
@@ -55,6 +59,7 @@ class LineTransformerShape(Shape):
     padding: int
     context: int
     dimensions: int = 1
+    pairs: bool = False
     columns: int = 8
     width: int = 128
     layers: int = 2
@@ -79,6 +84,29 @@ class LineCache:
     pictures: Tensor | None
 
 
+class LinePairs(nn.Module):
+    """What lines make of the line above each, alone and added up; see the module's docstring."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(width, width, bias=False)
+        self.previous = nn.Linear(width, width, bias=False)
+        self.joined = nn.Linear(width, width, bias=False)
+        self.summed = nn.Linear(width, width, bias=False)
+
+    def forward(self, lines: Tensor, whole: Tensor) -> Tensor:
+        """`lines` (R, elements, width) with their pairs; only those that are `whole` (R, elements) stand above one."""
+        rows = torch.arange(len(lines), device=lines.device)[:, None]
+        number = torch.arange(1, lines.shape[1] + 1, device=lines.device)
+        newest = torch.where(whole, number, 0).cummax(dim=1).values
+        # The whole line before each element: 0 stands for none.
+        before = functional.pad(newest, (1, -1))
+        product = self.own(lines) * self.previous(functional.pad(lines, (0, 0, 1, 0))[rows, before])
+        part = ~whole[..., None]
+        summed = product.masked_fill(part, 0.0).cumsum(dim=1) + product * part
+        return lines + self.joined(product) + self.summed(summed)
+
+
 class LineTransformer(nn.Module):
     """Logits of each token of each action, given the stream before it; see TextTransformer for the arguments."""
 
@@ -92,12 +120,7 @@ class LineTransformer(nn.Module):
         for table in (self.token, self.above):
             nn.init.normal_(table.weight, std=TOKEN_SCALE)
         nn.init.normal_(self.gate.weight, mean=1.0)
-        self.own, self.previous, self.joined, self.summed = (
-            nn.Linear(shape.width, shape.width, bias=False) for _ in range(4)
-        )
-        # A line is the sum of its tokens until the pairs prove useful.
-        nn.init.zeros_(self.joined.weight)
-        nn.init.zeros_(self.summed.weight)
+        self.pairs = LinePairs(shape.width) if shape.pairs else None
         self.picture: nn.Module | None = None
         if shape.image is not None:
             self.picture = DenseImageEncoder(shape.image, shape.channels, shape.image_tokens, shape.width)
@@ -164,8 +187,8 @@ class LineTransformer(nn.Module):
         mask = None
         if self.shape.dimensions > 1:
             # Nothing but itself sees a part of a line: the whole line says it all.
-            square = torch.ones(len(shown[0]), len(shown[0]), dtype=torch.bool, device=stream.device)
-            mask = ((shown[:, None] & square.tril()) | torch.eye(*square.shape, dtype=torch.bool))[:, None]
+            square = torch.ones(len(shown[0]), len(shown[0]), dtype=torch.bool, device=stream.device).tril()
+            mask = ((shown[:, None] & square) | ~square.tril(-1) & square)[:, None]
         return self.output_norm(features_at(self.blocks, features, row * features.shape[1] + number, mask))
 
     def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor) -> Tensor:
@@ -176,16 +199,9 @@ class LineTransformer(nn.Module):
         rows = torch.arange(len(stream), device=stream.device)[:, None]
         lines = total[rows, place + 1] - total[rows, start.gather(1, place)]
 
-        whole = ends.gather(1, place)
-        number = torch.arange(1, place.shape[1] + 1, device=stream.device)
-        newest = torch.where(whole, number, 0).cummax(dim=1).values
-        # The whole line before each element: 0 stands for none.
-        before = functional.pad(newest, (1, -1))
-        product = self.own(lines) * self.previous(functional.pad(lines, (0, 0, 1, 0))[rows, before])
-        part = ~whole[..., None]
-        summed = product.masked_fill(part, 0.0).cumsum(dim=1) + product * part
         line = (ends.cumsum(dim=1) - ends.long()).gather(1, place)
-        return lines + self.joined(product) + self.summed(summed) + self.position[line]
+        paired = lines if self.pairs is None else self.pairs(lines, ends.gather(1, place))
+        return paired + self.position[line]
 
     def _starts(self, breaks: Tensor) -> Tensor:
         """(R, T) where the line of each token starts: behind the newest end of a line, or padding, before it."""

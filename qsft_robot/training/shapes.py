@@ -122,6 +122,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             end_of_line=tokenizer.end_of_line,
             padding=tokenizer.padding,
             context=model.context,
+            pairs=model.pairs,
             columns=model.columns,
             width=model.width,
             layers=model.layers,

@@ -212,7 +212,7 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
     shape = LineTransformerShape(
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
-        heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4),
+        heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4), pairs=True,
     )  # fmt: skip
     network = shape.network().double()
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
