@@ -56,7 +56,11 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     clone = make_algorithm(shape, BehaviourCloningConfig(name="bc", kind="bc", discount=discount), ValueRange())
     algorithm = make_algorithm(shape, config.algorithm, ValueRange())
     algorithm.prepare_training(clone.network("behaviour") if algorithm.needs_behaviour_policy else None)
-    results = {each.settings.name: _measure(each, config, shape, suite.steps, peak) for each in (clone, algorithm)}
+    timers = {each.settings.name: _Timer(each, config, shape) for each in (clone, algorithm)}
+    for _ in range(WARM_UP + suite.steps):
+        for timer in timers.values():  # in turn, so that what else the machine does falls on both
+            timer.step()
+    results = {name: timer.result(peak) for name, timer in timers.items()}
     ratio = results[config.algorithm.name]["milliseconds"] / results["bc"]["milliseconds"]
     return {
         "model": config.model.name,
@@ -68,40 +72,47 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     }
 
 
-def _measure(
-    algorithm: Algorithm, config: BenchmarkConfig, shape: TransformerShape, steps: int, peak: float
-) -> dict[str, float]:
-    batches = _RandomBatches(config, shape)
-    parameters = algorithm.trained_parameters()
-    optimizer = torch.optim.AdamW(parameters, lr=config.training.learning_rate, fused=True)
-    generator = torch.Generator().manual_seed(config.seed)
+class _Timer:
+    """One algorithm's training on random data, step by step."""
 
-    def learn(batch: TokenBatch) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        algorithm.loss(batch)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.training.gradient_clip)
-        optimizer.step()
-        algorithm.after_step()
+    def __init__(self, algorithm: Algorithm, config: BenchmarkConfig, shape: TransformerShape) -> None:
+        self._algorithm, self._config = algorithm, config
+        self._batches = _RandomBatches(config, shape)
+        self._parameters = algorithm.trained_parameters()
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=config.training.learning_rate, fused=True)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._outside: list[float] = []
+        self._whole: list[float] = []
+        with FlopCounterMode(display=False) as counter:
+            self._learn(self._batches.draw(self._generator))
+        self._operations = counter.get_total_flops()
 
-    with FlopCounterMode(display=False) as counter:
-        learn(batches.draw(generator))
-    outside, whole = [], []
-    for _ in range(WARM_UP + steps):
+    def step(self) -> None:
+        """Time a step."""
         begin = perf_counter()
-        batch = batches.draw(generator)
+        batch = self._batches.draw(self._generator)
         middle = perf_counter()
-        learn(batch)
-        outside.append(middle - begin)
-        whole.append(perf_counter() - begin)
-    median = float(np.median(whole[WARM_UP:]))
-    operations = counter.get_total_flops()
-    return {
-        "milliseconds": 1e3 * median,
-        "share_outside_model": float(np.median(outside[WARM_UP:]) / median),
-        "gflops": operations / 1e9,
-        "share_of_matrix_rate": operations / median / peak,
-        "samples_per_second": config.training.batch_size / median,
-    }
+        self._learn(batch)
+        self._outside.append(middle - begin)
+        self._whole.append(perf_counter() - begin)
+
+    def result(self, peak: float) -> dict[str, float]:
+        """What the steps after the first few took; `peak` is the machine's operations per second."""
+        median = float(np.median(self._whole[WARM_UP:]))
+        return {
+            "milliseconds": 1e3 * median,
+            "share_outside_model": float(np.median(self._outside[WARM_UP:]) / median),
+            "gflops": self._operations / 1e9,
+            "share_of_matrix_rate": self._operations / median / peak,
+            "samples_per_second": self._config.training.batch_size / median,
+        }
+
+    def _learn(self, batch: TokenBatch) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        self._algorithm.loss(batch)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._config.training.gradient_clip)
+        self._optimizer.step()
+        self._algorithm.after_step()
 
 
 class _RandomBatches:

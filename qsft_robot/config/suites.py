@@ -36,7 +36,7 @@ class InferenceSuiteConfig(SuiteConfig):
 class TrainingSuiteConfig(SuiteConfig):
     """Cost of a training step."""
 
-    steps: int = setting(30, "steps to time per algorithm", minimum=1)
+    steps: int = setting(100, "steps to time per algorithm", minimum=1)
 
 
 @kind(SuiteConfig, "robot")
