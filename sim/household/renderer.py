@@ -26,6 +26,9 @@ PARKED = (0.0, 0.0, -200.0)
 MOST_BODIES = 60
 """Bodies kept; the renderer looks at every one of them for every picture."""
 
+MOST_SHAPES = 200
+"""Shapes kept: PyBullet cannot let go of one, so that beyond these its client is replaced."""
+
 MOST_PICTURES = 64
 """Pictures kept, for commands that change nothing that is seen."""
 
@@ -35,15 +38,20 @@ class Renderer:
 
     def __init__(self) -> None:
         self._client = -1
+        self._connect()
+        self._projection = pybullet.computeProjectionMatrixFOV(FIELD_OF_VIEW, 1.0, NEAR, FAR)
+        self._pictures: OrderedDict[tuple[Scene, int], np.ndarray] = OrderedDict()
+
+    def _connect(self) -> None:
+        """Start with an empty client, in place of the one before."""
+        self.close()
         self._client = pybullet.connect(pybullet.DIRECT)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "palette.png"
             cv2.imwrite(str(path), palette_picture()[:, :, ::-1])
             self._palette = pybullet.loadTexture(str(path), physicsClientId=self._client)
-        self._projection = pybullet.computeProjectionMatrixFOV(FIELD_OF_VIEW, 1.0, NEAR, FAR)
         self._shapes: dict[tuple[object, ...], int] = {}
         self._bodies: OrderedDict[tuple[tuple[object, ...], int], int] = OrderedDict()
-        self._pictures: OrderedDict[tuple[Scene, int], np.ndarray] = OrderedDict()
 
     def picture(self, scene: Scene, size: int) -> np.ndarray:
         """What the agent sees: (size, size, 3) uint8."""
@@ -88,6 +96,8 @@ class Renderer:
 
     def _show(self, pieces: list[Piece]) -> list[int]:
         """Put these pieces where they belong and everything else out of sight; the body of each piece."""
+        if len(self._shapes) > MOST_SHAPES:
+            self._connect()
         count: dict[tuple[object, ...], int] = {}
         used = []
         for piece in pieces:

@@ -163,7 +163,7 @@ def _thing(thing: Thing, size: float, at: Point, lean: float = 0.0) -> Piece:
     return Piece((*look(thing), step), _scaled(thing_mesh(thing), step), raised, thing.name, lean)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=128)
 def _scaled(mesh: Mesh, step: int) -> Mesh:
     return Mesh().add(mesh, scale=SIZE_STEP**step)
 
