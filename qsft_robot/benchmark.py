@@ -1,4 +1,4 @@
-"""Measure: `python -m qsft_robot.benchmark suite=sim|inference|training|robot|control`.
+"""Measure: `python -m qsft_robot.benchmark suite=sim|inference|training|robot|language|alfworld|ablation|control`.
 
 Each suite is a module qsft_robot/benchmarks/<suite>.py with `run(config) -> dict`; its result is one line of
 JSON.
@@ -10,10 +10,10 @@ import importlib
 import platform
 from typing import Any
 
-import qsft_robot
 from qsft_robot.command import run
 from qsft_robot.config.commands import BenchmarkConfig
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.surroundings import surroundings
 
 
 def main(config: BenchmarkConfig) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def main(config: BenchmarkConfig) -> dict[str, Any]:
         raise ConfigurationError(f"suite={config.suite.name}: this installation has no module {name}") from None
     result = suite.run(config)
     return {
+        **surroundings(),
         "suite": config.suite.name,
-        "version": qsft_robot.__version__,
         "machine": platform.machine(),
         **result,
     }

@@ -61,6 +61,7 @@ def test_every_variant_of_the_ablation_makes_a_configuration(tmp_path: Path) -> 
 
 def made_up(method: str, seed: int, successes: list[int]) -> dict[str, Any]:
     return {
+        "task_types": [""] * len(successes),
         "method": method, "size": None, "training_seed": seed, "successes": successes, "decoding": "greedy",
         "returns": [float(success) for success in successes],
         "evaluation_seeds": list(range(len(successes))), "seconds": {"total": 60.0},

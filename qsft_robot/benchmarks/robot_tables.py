@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qsft_robot.evaluation.statistics import mean_interval, paired_difference, wilson_interval
+from qsft_robot.evaluation.statistics import by_task_type, mean_interval, paired_difference, wilson_interval
 
 
 def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[str, Any]]:
@@ -36,7 +36,9 @@ def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[st
                 "success_interval": wilson_interval(int(successes.sum()), int(successes.size)),
                 "return": mean,
                 "return_interval": (low, high),
-                "by_task_type": _by_task_type(members),
+                "by_task_type": by_task_type(
+                    pair for member in members for pair in zip(member["task_types"], member["successes"], strict=True)
+                ),
                 "by_training_seed": successes.mean(axis=1).tolist(),
                 "decodings": [member["decoding"] for member in members],
                 "difference": _difference(groups.get((reference, size)), members),
@@ -44,23 +46,6 @@ def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[st
             }
         )
     return rows
-
-
-def _by_task_type(members: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Success of each type of task, where there are several."""
-    played: dict[str, list[int]] = {}
-    for member in members:
-        for kind, success in zip(member.get("task_types", ()), member["successes"], strict=False):
-            played.setdefault(kind, []).append(success)
-    return {
-        kind: {
-            "episodes": len(each),
-            "success_rate": sum(each) / len(each),
-            "success_interval": wilson_interval(sum(each), len(each)),
-        }
-        for kind, each in sorted(played.items())
-        if len(played) > 1
-    }
 
 
 def _difference(
@@ -98,7 +83,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]
             f"| {row['return_interval'][0]:.3f} to {row['return_interval'][1]:.3f} | {gap} | {decodings} |"
         )
     kinds = sorted({kind for row in rows for kind in row["by_task_type"]})
-    if kinds:
+    if len(kinds) > 1:
         lines += ["", f"| method | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
         lines += [
             f"| {row['method']} | {' | '.join(_cell(row['by_task_type'].get(kind)) for kind in kinds)} |"

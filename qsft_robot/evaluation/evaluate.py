@@ -21,7 +21,7 @@ from qsft_robot.agents.base import Agent
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import EpisodeMemory, TokenAgent
 from qsft_robot.evaluation.pool import EnvironmentPool, make_environment
-from qsft_robot.evaluation.statistics import mean_interval, wilson_interval
+from qsft_robot.evaluation.statistics import by_task_type, mean_interval, wilson_interval
 
 logger = logging.getLogger(__name__)
 
@@ -79,19 +79,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     if counted:
         invalid = sum(outcome.invalid or 0 for outcome in counted)
         summary["invalid_actions"] = invalid / max(1, sum(outcome.length for outcome in counted))
-    types = sorted({outcome.task_type for outcome in outcomes})
-    if len(types) > 1:
-        summary["by_task_type"] = {kind: _rate([each for each in outcomes if each.task_type == kind]) for kind in types}
+    if len({outcome.task_type for outcome in outcomes}) > 1:
+        summary["by_task_type"] = by_task_type((each.task_type, each.success) for each in outcomes)
     return {**summary, "outcomes": [vars(outcome) for outcome in outcomes]}
-
-
-def _rate(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    successes = sum(outcome.success for outcome in outcomes)
-    return {
-        "episodes": len(outcomes),
-        "success_rate": successes / len(outcomes),
-        "success_interval": wilson_interval(successes, len(outcomes)),
-    }
 
 
 def evaluate_agent(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +34,18 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
 def paired_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
     """Mean of first - second over the same seeds, and its 95% interval."""
     return mean_interval(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))
+
+
+def by_task_type(episodes: Iterable[tuple[str, bool | int]]) -> dict[str, dict[str, Any]]:
+    """Episodes, success rate and its Wilson 95% interval of each type of task, given types and successes."""
+    played: dict[str, list[int]] = {}
+    for kind, success in episodes:
+        played.setdefault(kind, []).append(int(success))
+    return {
+        kind: {
+            "episodes": len(each),
+            "success_rate": sum(each) / len(each),
+            "success_interval": wilson_interval(sum(each), len(each)),
+        }
+        for kind, each in sorted(played.items())
+    }

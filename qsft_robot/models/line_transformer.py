@@ -177,22 +177,22 @@ class LineTransformer(nn.Module):
         place.scatter_(1, torch.where(elements, number, count), places)
         place = place[:, :count]
 
-        features = self._vectors(stream, ends, place)
-        shown = ends.gather(1, place)
+        whole = ends.gather(1, place)
+        features = self._vectors(stream, ends, place, whole)
         row, number = positions // length, number.flatten()[positions]
         if pictures is not None:
             features = torch.cat([pictures, features], dim=1)
-            shown = functional.pad(shown, (pictures.shape[1], 0), value=True)
+            whole = functional.pad(whole, (pictures.shape[1], 0), value=True)
             number = number + pictures.shape[1]
         mask = None
         if self.shape.dimensions > 1:
             # Nothing but itself sees a part of a line: the whole line says it all.
-            square = torch.ones(len(shown[0]), len(shown[0]), dtype=torch.bool, device=stream.device).tril()
-            mask = ((shown[:, None] & square) | ~square.tril(-1) & square)[:, None]
+            itself = torch.eye(whole.shape[1], dtype=torch.bool, device=stream.device)
+            mask = (whole[:, None] & torch.ones_like(itself).tril() | itself)[:, None]
         return self.output_norm(features_at(self.blocks, features, row * features.shape[1] + number, mask))
 
-    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor) -> Tensor:
-        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""
+    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
+        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T); some are `whole`."""
         empty = stream == self.shape.padding
         start = self._starts(ends | empty)
         total = functional.pad(self._tokens(stream, start, empty).cumsum(dim=1), (0, 0, 1, 0))
@@ -200,7 +200,7 @@ class LineTransformer(nn.Module):
         lines = total[rows, place + 1] - total[rows, start.gather(1, place)]
 
         line = (ends.cumsum(dim=1) - ends.long()).gather(1, place)
-        paired = lines if self.pairs is None else self.pairs(lines, ends.gather(1, place))
+        paired = lines if self.pairs is None else self.pairs(lines, whole)
         return paired + self.position[line]
 
     def _starts(self, breaks: Tensor) -> Tensor:

@@ -104,8 +104,10 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             alpha=model.alpha,
             gradient_checkpointing=model.gradient_checkpointing,
         )
+    if not isinstance(model, TextTransformerConfig | LineTransformerConfig):
+        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     picture = None
-    if getattr(model, "image_tokens", 0):
+    if model.image_tokens:
         if spec is None or "image" not in spec.observations:
             raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
         height, width = spec.observations["image"].shape[:2]
@@ -129,8 +131,6 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             heads=model.heads,
             feed_forward_factor=model.feed_forward,
         )
-    if not isinstance(model, TextTransformerConfig):
-        raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     return TextTransformerShape(
         dimensions=tokenizer.dimensions,
         bins=tokenizer.bins,

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from qsft_robot.sim.household.scene import Thing, Turn
 
-GO = "go to "
-"""What a command to walk begins with; at the beginning there is one for every place."""
-
 
 class Notes:
     """The notes of one episode.
@@ -22,7 +19,6 @@ class Notes:
     def __init__(self, task: str) -> None:
         self._task = task
         self._seen: dict[str, str] = {}
-        self._unseen: list[str] = []
 
     def text(self, turn: Turn, command: str) -> str:
         """Take down what a turn shows, and return all there is to know.
@@ -32,10 +28,7 @@ class Notes:
             command: what it answers to; empty at the beginning.
         """
         place = turn.scene.place
-        if not command:
-            self._unseen = [each.removeprefix(GO) for each in turn.commands if each.startswith(GO)]
         if place is not None:
-            self._unseen = [each for each in self._unseen if each != place.name]
             self._seen.pop(place.name, None)
             closed = place.openable and not place.opened
             self._seen[place.name] = "closed" if closed else ", ".join(map(_described, place.contents)) or "nothing"
@@ -45,7 +38,8 @@ class Notes:
             f"Held: {'nothing' if held is None else _described(held)}",
             f"At: {'the middle of the room' if place is None else place.name}",
         ]
-        lines += [f"Not seen: {', '.join(self._unseen)}"] * bool(self._unseen)
+        unseen = [name for name in turn.scene.receptacles if name not in self._seen]
+        lines += [f"Not seen: {', '.join(unseen)}"] * bool(unseen)
         lines += [f"{name}: {what}" for name, what in self._seen.items()]
         said = turn.feedback if command else turn.feedback.partition("Your task is to:")[0]
         lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]

@@ -182,7 +182,8 @@ def test_a_game_that_cannot_be_played_is_named():
 
 COMPARISON = """
 import json, os, random, sys
-os.environ["ALFWORLD_DATA"] = os.path.dirname(sys.argv[1])
+path = sys.argv[1]  # the engine's planner changes sys.argv
+os.environ["ALFWORLD_DATA"] = os.path.dirname(path)
 import textworld
 from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
 from textworld.envs import PddlEnv
@@ -193,9 +194,9 @@ official = AlfredInfos(AlfredDemangler(PddlEnv(textworld.EnvInfos(won=True, admi
 ours = TextGame()
 for number in (3, 5):
     game = GeneratedGames("train").game(number)
-    with open(sys.argv[1], "w") as file:
+    with open(path, "w") as file:
         json.dump(game.data, file)
-    official.load(sys.argv[1])
+    official.load(path)
     state, turn, draw = official.reset(), ours.begin(game.data), random.Random(number)
     for _ in range(6):
         assert state.feedback == turn.feedback, (state.feedback, turn.feedback)
