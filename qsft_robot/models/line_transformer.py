@@ -192,7 +192,7 @@ class LineTransformer(nn.Module):
         return self.output_norm(features_at(self.blocks, features, row * features.shape[1] + number, mask))
 
     def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
-        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T); some are `whole`."""
+        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""
         empty = stream == self.shape.padding
         start = self._starts(ends | empty)
         total = functional.pad(self._tokens(stream, start, empty).cumsum(dim=1), (0, 0, 1, 0))
