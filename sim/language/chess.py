@@ -5,8 +5,8 @@ Observation: the position in Forsyth-Edwards notation, its characters apart so t
 `N f 3\n` (the spaces and the end of line may be left out). Reward: 1 for a win, 0 for a draw or while the game goes on,
 -1 for a loss or an illegal move.
 
-With `notation="board"` the eight ranks are a line each, the eighth first, with a dot for an empty square; a last line
-holds what else the notation says, but for whose move it is (White's).
+With `notation="pieces"` each piece is a line, `Ke1`: White's first, the king before the queens and so on down to the
+pawns. A line above them holds what else the notation says, but for whose move it is (White's).
 
 After LMRL-Gym (Abdulhai et al. 2023), written anew. There an illegal move costs 1, changes nothing, and the player is
 asked again, up to 400 moves (`illegal="continue"`), so that returns go down to -400; with `illegal="terminate"` it
@@ -26,11 +26,12 @@ from qsft_robot.sim.language.stockfish import StockfishPlayer, chess_module
 
 OPPONENTS = ("elo", "sampled")
 ILLEGAL = ("continue", "terminate")
-NOTATIONS = ("fen", "board")
+NOTATIONS = ("fen", "pieces")
 EPISODE_STEPS = 400
 OBSERVATION_LENGTH = 200
 ACTION_LENGTH = 20
 ENDGAMES = ("Q", "R", "QR", "RR")
+SQUARES = [column + row for row in "12345678" for column in "abcdefgh"]
 
 
 def spell(text: str) -> str:
@@ -38,10 +39,12 @@ def spell(text: str) -> str:
     return " ".join(text)
 
 
-def board_lines(board: Any) -> str:
-    """The position of a `chess.Board` as a board: see the module's docstring."""
+def piece_lines(board: Any) -> str:
+    """The position of a `chess.Board` as a list of pieces: see the module's docstring."""
     _, _, *rest = board.fen().split()
-    return f"{board}\n{' '.join(rest)}\n"
+    pieces = sorted(board.piece_map().items(), key=lambda item: (not item[1].color, -item[1].piece_type, item[0]))
+    lines = [" ".join(rest)] + [piece.symbol() + SQUARES[square] for square, piece in pieces]
+    return "".join(line + "\n" for line in lines)
 
 
 class ChessEnv(TextGame):
@@ -54,7 +57,7 @@ class ChessEnv(TextGame):
         opponent_random: probability that the opponent makes any legal move instead.
         nodes: positions that the opponent may look at for a move.
         illegal: what an illegal move does, `continue` or `terminate`.
-        notation: of the position, `fen` or `board`.
+        notation: of the position, `fen` or `pieces`.
         loss_reward: reward of a loss.
         max_episode_steps: actions, illegal ones too, until an episode is truncated.
         stockfish: path of Stockfish, or None to look for it.
@@ -145,7 +148,7 @@ class ChessEnv(TextGame):
 
     def text(self) -> str:
         """The position."""
-        return spell(self.board.fen()) if self._notation == "fen" else board_lines(self.board)
+        return spell(self.board.fen()) if self._notation == "fen" else piece_lines(self.board)
 
     @property
     def won(self) -> bool:

@@ -203,9 +203,11 @@ def test_a_game_that_was_never_closed_does_not_keep_the_process():
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
 
 
-def test_the_position_as_a_board(game):
-    env = game(notation="board")
+def test_the_position_as_a_list_of_pieces(game):
+    env = game(notation="pieces")
     lines = env.reset(seed=0)[0].splitlines()
-    assert lines[0] == "r n b q k b n r"
-    assert lines[2:6] == [". . . . . . . ."] * 4
-    assert lines[7:] == ["R N B Q K B N R", "KQkq - 0 1"]
+    assert lines[0] == "KQkq - 0 1"
+    assert lines[1:5] == ["Ke1", "Qd1", "Ra1", "Rh1"]
+    assert lines[9:11] == ["Pa2", "Pb2"]
+    assert lines[17:19] == ["ke8", "qd8"]
+    assert len(lines) == 33
