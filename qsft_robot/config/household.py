@@ -31,8 +31,10 @@ class HouseholdOptions:
         "folder made by alfworld-download; generated: games from the floor plans; null: ALFWORLD_DATA, else generated",
     )
     task_types: list[TaskType] = setting(ALL_TASK_TYPES, "which of the six task types to play")
-    text: Literal["engine", "notes"] = setting(
-        "engine", "what the official environment says, or that and the task, what is held, what was seen where"
+    text: Literal["engine", "notes", "places"] = setting(
+        "engine",
+        "what the official environment says; that and the task, what is held, what was seen where; "
+        "or notes that leave to the picture what lies in a place",
     )
     observation: Literal["text_image", "text"] = setting("text_image", "text alone is faster")
     image_size: int = setting(96, "side of the square image, pixels", minimum=16, maximum=1024)

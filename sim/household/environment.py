@@ -34,6 +34,7 @@ EPISODE_STEPS = 30
 """Commands until an episode is truncated."""
 
 LONGEST_TEXT = 16384
+TEXTS = ("engine", "notes", "places")
 LONGEST_COMMAND = 128
 PICTURE_SIZE = 384
 """Pixels per side of `render()`."""
@@ -53,7 +54,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
             alfworld package; None for the folder that ALFWORLD_DATA names, or generated games where it is not set.
         task_types: which of `TASK_TYPES` to play.
         text: `engine` observes exactly what the official environment says; `notes` adds the task, what is held and
-            what was seen so far (notes.py).
+            what was seen so far (notes.py); `places` are notes without what lies in a place, for the picture to show.
         observation: `text_image`, or `text` for no picture, which is faster.
         image_size: pixels per side of the observed picture.
         max_episode_steps: commands until the episode is truncated.
@@ -83,7 +84,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
     ) -> None:
         self._engine: Engine | None = None
         self._renderer: Renderer | None = None
-        _check("text", text, ("engine", "notes"))
+        _check("text", text, TEXTS)
         _check("observation", observation, ("text_image", "text"))
         _check("engine", engine, ("text", "thor"))
         _check("render_mode", render_mode, (None, "rgb_array"))
@@ -134,7 +135,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         self._game = self.games.game(number)
         self._turn = engine.begin(self._game)
         self.task = task_sentence(self._turn.feedback)
-        self._notes = Notes(self.task)
+        self._notes = Notes(self.task, contents=self._text == "notes")
         self._steps = 0
         self._ended = False
         return self._observe(""), self._info()

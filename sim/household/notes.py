@@ -1,7 +1,8 @@
 """What an attentive player would write down: the task, what is held, what was seen where, and where not yet.
 
 A text of the game itself tells only what the last command did. Notes make the observation enough to act on alone, for
-models that do not see the whole episode; nothing stands in them that was not seen.
+models that do not see the whole episode; nothing stands in them that was not seen. Notes of places alone leave out
+what lies there and whether it is open: that, the picture shows and nothing else.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ class Notes:
 
     Args:
         task: what is asked for, in English.
+        contents: whether they say what was seen in a place, or only that it was seen.
     """
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, contents: bool = True) -> None:
         self._task = task
+        self._contents = contents
         self._seen: dict[str, str] = {}
 
     def text(self, turn: Turn, command: str) -> str:
@@ -40,6 +43,9 @@ class Notes:
         ]
         unseen = [name for name in turn.scene.receptacles if name not in self._seen]
         lines += [f"Not seen: {', '.join(unseen)}"] * bool(unseen)
+        if not self._contents:
+            lines += [f"Seen: {', '.join(self._seen)}"] * bool(self._seen) + [f"> {command}"] * bool(command)
+            return "\n".join(lines)
         lines += [f"{name}: {what}" for name, what in self._seen.items()]
         said = turn.feedback if command else turn.feedback.partition("Your task is to:")[0]
         lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]

@@ -148,6 +148,22 @@ def test_notes_keep_what_was_seen(env):
     assert f"> {second}\nYou arrive at {second.removeprefix('go to ')}." in text
 
 
+def test_notes_of_places_leave_to_the_picture_what_lies_there():
+    env = HouseholdEnv(data="generated", observation="text", text="places", max_episode_steps=60)
+    _, info = env.reset(seed=0)
+    visits = [each for each in info["legal_actions"] if each.startswith("go to ")]
+    takes = 0
+    for visit in visits:
+        observation, *_, info = env.step(visit)
+        takes += any(each.startswith("take ") for each in info["legal_actions"])
+        assert observation["text"].splitlines()[-1] == f"> {visit}"
+        assert "you see" not in observation["text"]
+        assert not {thing.name for thing in env.scene.place.contents} & set(re.findall(r"\w+ \d+", observation["text"]))
+    assert takes
+    assert f"Seen: {', '.join(each.removeprefix('go to ') for each in visits)}" in observation["text"]
+    env.close()
+
+
 def test_the_engines_process_is_replaced():
     engine, games = TextEngine(games_per_process=2), GeneratedGames("train")
     processes = []
