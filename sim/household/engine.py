@@ -1,7 +1,8 @@
-"""The process that plays the text games: started when first needed, replaced when it has played enough.
+"""The process that plays the text games and draws them: started when first needed, replaced when it has played enough.
 
-TextWorld's engine grows by about 1 MB with every game it loads, overwrites `sys.argv` and loads a library of its own.
-In a process of its own none of that reaches the program, and replacing it gives the memory back.
+TextWorld's engine grows by about 1 MB with every game it loads, overwrites `sys.argv` and loads a library of its own;
+the renderer grows too. In a process of their own none of that reaches the program, and replacing it gives the memory
+back.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from qsft_robot.errors import DataError, QsftRobotError
 from qsft_robot.sim.household import wheel
 from qsft_robot.sim.household.games import Game
-from qsft_robot.sim.household.scene import Turn
+from qsft_robot.sim.household.scene import Scene, Turn
 
 GAMES_PER_PROCESS = 100
 """Games after which the process is replaced: it grows by about 100 MB until then, and takes a second to start."""
@@ -47,9 +48,9 @@ class Engine(ABC):
     def command(self, words: str) -> Turn:
         """Carry out a command of the game that was begun last."""
 
-    def frame(self) -> np.ndarray | None:
-        """A picture (H, W, 3) uint8 of the present moment, if this engine makes its own."""
-        return None
+    @abstractmethod
+    def picture(self, scene: Scene, size: int) -> np.ndarray:
+        """A picture (size, size, 3) uint8 of the present moment, whose scene this is."""
 
     @abstractmethod
     def close(self) -> None:
@@ -87,10 +88,16 @@ class TextEngine(Engine):
             self._start()
         self._played += 1
         self._name = game.name
-        return self._ask("begin", {key: game.data[key] for key in ("pddl_domain", "grammar", "pddl_problem")})
+        turn: Turn = self._ask("begin", {key: game.data[key] for key in ("pddl_domain", "grammar", "pddl_problem")})
+        return turn
 
     def command(self, words: str) -> Turn:
-        return self._ask("command", words)
+        turn: Turn = self._ask("command", words)
+        return turn
+
+    def picture(self, scene: Scene, size: int) -> np.ndarray:
+        picture: np.ndarray = self._ask("picture", (scene, size))
+        return picture
 
     def close(self) -> None:
         if self._connection is not None:
@@ -130,7 +137,7 @@ class TextEngine(Engine):
         self._connection = here
         self._played = 0
 
-    def _ask(self, act: str, content: Any) -> Turn:
+    def _ask(self, act: str, content: Any) -> Any:
         if self._connection is None:
             raise QsftRobotError("the game engine was asked before a game was begun")
         try:
@@ -152,8 +159,7 @@ class TextEngine(Engine):
                 f"the engine cannot play game {self._name}: {answer[1]}. Its file is damaged, or its goal cannot be "
                 "reached: leave that game out"
             )
-        turn: Turn = answer[1]
-        return turn
+        return answer[1]
 
     def _kill(self) -> None:
         if self._process is not None:

@@ -26,7 +26,6 @@ from qsft_robot.errors import ConfigurationError, DataError
 from qsft_robot.sim.household.engine import Engine, TextEngine
 from qsft_robot.sim.household.games import FolderGames, Game, Games, GeneratedGames
 from qsft_robot.sim.household.notes import Notes
-from qsft_robot.sim.household.renderer import Renderer
 from qsft_robot.sim.household.scene import Scene, Turn
 from qsft_robot.sim.household.tasks import TASK_TYPES
 
@@ -83,7 +82,6 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         render_mode: str | None = None,
     ) -> None:
         self._engine: Engine | None = None
-        self._renderer: Renderer | None = None
         _check("text", text, TEXTS)
         _check("observation", observation, ("text_image", "text"))
         _check("engine", engine, ("text", "thor"))
@@ -173,13 +171,10 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         return self._picture(PICTURE_SIZE)
 
     def close(self) -> None:
-        """End the engine's process and release the renderer."""
+        """End the engine's process."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
 
     def __del__(self) -> None:
         if getattr(self, "_engine", None) is not None:
@@ -230,14 +225,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         return observation
 
     def _picture(self, size: int) -> np.ndarray:
-        frame = self._require_open().frame()
-        if frame is not None:
-            import cv2
-
-            return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA))
-        if self._renderer is None:
-            self._renderer = Renderer()
-        return self._renderer.picture(self.scene, size)
+        return self._require_open().picture(self.scene, size)
 
     def _require_open(self) -> Engine:
         if self._engine is None:

@@ -41,6 +41,7 @@ from textworld.envs.pddl.textgen import (
 from textworld.generator.game import EntityInfo
 from textworld.logic import Proposition, Rule, Type, Variable
 
+from qsft_robot.sim.household.renderer import Renderer
 from qsft_robot.sim.household.scene import Place, Scene, Thing, Turn
 
 UNTOLD = "UNTOLD TASK"
@@ -284,19 +285,31 @@ def _position(name: str) -> tuple[float, float]:
 
 
 def serve(connection: Connection) -> None:
-    """Answer `("begin", game)` and `("command", words)` with `("turn", turn)` or `("failed", why, traceback)`.
+    """Answer with `("done", answer)` or `("failed", why, traceback)`.
+
+    `("begin", game)` and `("command", words)` are answered by a Turn, `("picture", (scene, size))` by what
+    `Renderer.picture` returns.
 
     Ends when the other side closes the connection or is gone.
     """
     player = TextGame()
-    acts: dict[str, Callable[[Any], Turn]] = {"begin": player.begin, "command": player.command}
+
+    @functools.cache
+    def renderer() -> Renderer:
+        return Renderer()
+
+    acts: dict[str, Callable[[Any], Any]] = {
+        "begin": player.begin,
+        "command": player.command,
+        "picture": lambda content: renderer().picture(*content),
+    }
     while True:
         try:
             act, content = connection.recv()
         except (EOFError, ConnectionError):
             return
         try:
-            connection.send(("turn", acts[act](content)))
+            connection.send(("done", acts[act](content)))
         except (BrokenPipeError, ConnectionError):
             return
         except Exception as error:

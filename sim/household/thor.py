@@ -65,8 +65,11 @@ class ThorEngine(Engine):
         texts, _, _, infos = self._call(None, lambda: self._env.step([words]))
         return _turn(texts[0], infos)
 
-    def frame(self) -> np.ndarray | None:
-        return np.ascontiguousarray(self._env.get_frames()[0][:, :, ::-1])
+    def picture(self, scene: Scene, size: int) -> np.ndarray:
+        import cv2
+
+        frame = np.ascontiguousarray(self._env.get_frames()[0][:, :, ::-1])
+        return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA))
 
     def close(self) -> None:
         if self._env is not None:

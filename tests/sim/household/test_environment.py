@@ -19,6 +19,7 @@ from qsft_robot.errors import DataError
 from qsft_robot.sim.household.engine import TextEngine
 from qsft_robot.sim.household.environment import NOTHING, HouseholdEnv
 from qsft_robot.sim.household.games import Game, GeneratedGames
+from qsft_robot.sim.household.renderer import Renderer
 from qsft_robot.sim.household.tasks import TASK_TYPES, Task
 
 SIZE = 96
@@ -69,7 +70,7 @@ def test_an_episode_follows_from_its_seed(env):
 
 
 def test_all_types_can_be_solved_and_picture_and_text_agree(env):
-    solved = set()
+    solved, renderer = set(), Renderer()
     for seed in range(6):
         agent = make_scripted_agent(env, perfect=True)
         observation, info = env.reset(seed=seed)
@@ -83,13 +84,14 @@ def test_all_types_can_be_solved_and_picture_and_text_agree(env):
             observation, reward, terminated, over, info = env.step(command)
             over = over or terminated
             assert reward == float(info["success"]) == float(terminated)
-            check_agreement(env, command)
+            check_agreement(env, command, renderer)
+            assert np.array_equal(observation["image"], renderer.picture(env.scene, SIZE))
         if info["success"]:
             solved.add(info["task_type"])
     assert len(solved) >= 5
 
 
-def check_agreement(env, command):
+def check_agreement(env, command, renderer):
     """Everything that the text names is in the picture, and nothing else of its sort."""
     scene, text = env.scene, env.turn.feedback
     shown = {thing.name for thing in scene.place.contents} if scene.place else set()
@@ -101,7 +103,7 @@ def check_agreement(env, command):
         assert scene.held.name == command.split(" from ")[0].removeprefix("take ")
     if " is closed" in text:
         assert not scene.place.opened
-    labels, names = env._renderer.segment(scene, SIZE)
+    labels, names = renderer.segment(scene, SIZE)
     pixels = {name: int((labels == index).sum()) for index, name in enumerate(names)}
     found = {name.split(" ")[0] for name, count in pixels.items() if count >= FEWEST_PIXELS and name in shown}
     assert found == {name.split(" ")[0] for name in shown}

@@ -67,8 +67,8 @@ def test_a_game_is_played_through_lists_of_one(capsys):
     assert not turn.won
     assert engine.command("go to desk 1").feedback == "You arrive at loc 3."
     assert engine.command("look").won
-    frame = engine.frame()
-    assert frame.shape == (300, 300, 3)
+    frame = engine.picture(turn.scene, 150)
+    assert frame.shape == (150, 150, 3)
     assert frame[0, 0].tolist() == [0, 0, 255]
     engine.close()
     assert made[0].closed
