@@ -5,15 +5,16 @@ Behaviour policy pi_phi by cross-entropy (bc.py). Likelihood p_theta by weighted
     L(theta) = - E_data [ w log p_theta(a | s) + (1 - w) * leftover ]
     leftover = mean over a' != a of log p_theta(a' | s)      `uniform`, Eq. 3
              = log p_theta(a_d | s)                          `dummy`, one extra token a_d (Sec. 4.1)
+             = log p_theta(d_a | s)                          `dummies`, an extra token d_a for each token a
     w = r + discount * V(s'),   clipped to [0, 1]
 
-whose minimiser satisfies p = pi * Q (`dummy`, exactly; `uniform`, with a bias of (1 - Q)/(|A| - 1)), so that
+whose minimiser satisfies p = pi * Q (with dummies exactly; `uniform`, with a bias of (1 - Q)/(|A| - 1)), so that
 Q(s, a) = p_theta(a | s) / pi_phi(a | s). Each action is D tokens: between the tokens of one environment step the
 discount is 1 and the reward 0; the last token leads to the first token of the next step.
 
 `parameterisation=residual` writes log p_theta(a|s) = log pi_phi(a|s) + log sigmoid f_theta(s, a), with the dummy
-token's mass 1 - sum_a pi_phi(a|s) sigmoid f_theta(s, a): the same loss and fixed point, but Q = sigmoid f is read off
-and never divided. docs/qsft.md has why that matters for continuous actions, and the measured effect of each option.
+token's mass 1 - sum_a pi_phi(a|s) sigmoid f_theta(s, a), or pi_phi(a|s) (1 - sigmoid f_theta(s, a)) for each: the same
+loss and fixed point, but Q = sigmoid f is read off and never divided. docs/qsft.md has why that matters for continuous actions, and the measured effect of each option.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ class QSFT(Algorithm):
             raise ConfigurationError(
                 "algorithm.parameterisation=residual leaves probability to a dummy token: set "
                 "algorithm.leftover=dummy, or algorithm.parameterisation=direct for the uniform leftover of Eq. 3"
+            )
+        if self.settings.parameterisation == "direct" and self.settings.leftover == "dummies":
+            raise ConfigurationError(
+                "algorithm.parameterisation=direct has one dummy token at most: set algorithm.leftover=dummy, or "
+                "algorithm.parameterisation=residual"
             )
         if isinstance(shape, LanguageModelShape) and self.outputs()["likelihood"] != shape.bins:
             raise ConfigurationError(
@@ -117,7 +123,9 @@ class QSFT(Algorithm):
         log_p, log_leftover, q = self.likelihood(logits, log_pi)
         chosen = tokens.unsqueeze(-1)
         log_p_chosen = log_p.gather(-1, chosen).squeeze(-1)
-        if log_leftover is None:
+        if self.settings.leftover == "dummies":
+            log_leftover = log_leftover.gather(-1, chosen).squeeze(-1)
+        elif log_leftover is None:
             log_leftover = (log_p.sum(dim=-1) - log_p_chosen) / (self.shape.bins - 1)
         flat_weights = weights.flatten(0, 1)
         loss = -(flat_weights * log_p_chosen + (1.0 - flat_weights) * log_leftover)
@@ -167,11 +175,13 @@ class QSFT(Algorithm):
         """From theta's logits (..., outputs) and log pi_phi (..., bins).
 
         Returns:
-            log p_theta of each token (..., bins), log p_theta of the dummy token (...) or None where there is
-            none, and Q = p_theta / pi_phi (..., bins) in [0, 1].
+            log p_theta of each token (..., bins), log p_theta of the dummy token (...), or of every token's own
+            (..., bins), or None where there is none, and Q = p_theta / pi_phi (..., bins) in [0, 1].
         """
         if self.settings.parameterisation == "residual":
             log_q = functional.logsigmoid(logits)
+            if self.settings.leftover == "dummies":
+                return log_pi + log_q, log_pi + functional.logsigmoid(-logits), log_q.exp()
             q = log_q.exp()
             rest = 1.0 - (log_pi.exp() * q).sum(dim=-1)
             return log_pi + log_q, rest.clamp_min(SMALLEST_PROBABILITY).log(), q

@@ -24,8 +24,8 @@ class QsftConfig(AlgorithmConfig):
     """Q-SFT (Hong, Dragan, Levine, ICLR 2025) and departures from it; docs/qsft.md has the effect of each."""
 
     variant: Literal["default", "paper"] = setting("default", "paper: Eq. 3 and Algorithm 1 as printed")
-    leftover: Literal["dummy", "uniform"] = setting(
-        "dummy", "where probability 1 - w goes: one extra token, or all others"
+    leftover: Literal["dummy", "dummies", "uniform"] = setting(
+        "dummy", "where probability 1 - w goes: one extra token, one for each token, or all others"
     )
     parameterisation: Literal["residual", "direct"] = setting(
         "residual", "log p = log pi_phi + log sigmoid f, or a softmax"

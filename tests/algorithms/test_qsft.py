@@ -39,10 +39,12 @@ def learned_values(algorithm: QSFT) -> np.ndarray:
     return q
 
 
-@pytest.mark.parametrize("parameterisation", ["residual", "direct"])
-def test_max_backup_reaches_the_optimal_values(parameterisation: str) -> None:
+@pytest.mark.parametrize(
+    ("parameterisation", "leftover"), [("residual", "dummy"), ("residual", "dummies"), ("direct", "dummy")]
+)
+def test_max_backup_reaches_the_optimal_values(parameterisation: str, leftover: str) -> None:
     torch.manual_seed(0)
-    settings = tabular.qsft_settings(parameterisation=parameterisation)
+    settings = tabular.qsft_settings(parameterisation=parameterisation, leftover=leftover)
     algorithm = QSFT(tabular.SHAPE, settings, ValueRange())
     fit(algorithm, 1000)
     np.testing.assert_allclose(learned_values(algorithm), tabular.optimal_values(), atol=0.06)
@@ -78,7 +80,8 @@ def test_the_greedy_policy_is_optimal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameterisation", "leftover"), [("residual", "dummy"), ("direct", "dummy"), ("direct", "uniform")]
+    ("parameterisation", "leftover"),
+    [("residual", "dummy"), ("residual", "dummies"), ("direct", "dummy"), ("direct", "uniform")],
 )
 def test_likelihood_is_a_distribution_and_the_loss_is_the_weighted_cross_entropy(
     parameterisation: str, leftover: str
@@ -95,7 +98,8 @@ def test_likelihood_is_a_distribution_and_the_loss_is_the_weighted_cross_entropy
     with torch.no_grad():
         logits = network(network.encode(observations), tokens)
         log_p, dummy, q = algorithm.likelihood(logits, log_pi)
-        total = log_p.exp().sum(dim=-1) + (0.0 if dummy is None else dummy.exp())
+        left = 0.0 if dummy is None else dummy.exp().sum(dim=-1) if leftover == "dummies" else dummy.exp()
+        total = log_p.exp().sum(dim=-1) + left
         torch.testing.assert_close(total, torch.ones_like(total))
         assert ((q >= 0) & (q <= 1)).all()
         weights = algorithm.weights(batch)[:, 0]
@@ -104,6 +108,7 @@ def test_likelihood_is_a_distribution_and_the_loss_is_the_weighted_cross_entropy
             for position in range(2):
                 chosen, weight = tokens[row, position], weights[row, position]
                 rest = log_p[row, position, 1 - chosen] if dummy is None else dummy[row, position]
+                rest = rest[chosen] if leftover == "dummies" else rest
                 expected.append(-(weight * log_p[row, position, chosen] + (1 - weight) * rest))
         torch.testing.assert_close(algorithm.loss(batch)["loss"], torch.stack(expected).mean())
 
@@ -151,6 +156,31 @@ def test_tokens_outside_the_support_are_never_chosen_and_never_backed_up() -> No
 def test_residual_with_uniform_leftover_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="leftover=dummy"):
         QSFT(tabular.SHAPE, tabular.qsft_settings(leftover="uniform"), ValueRange())
+
+
+def test_a_dummy_for_each_token_takes_the_residual_form() -> None:
+    with pytest.raises(ConfigurationError, match="parameterisation=residual"):
+        QSFT(tabular.SHAPE, tabular.qsft_settings(leftover="dummies", parameterisation="direct"), ValueRange())
+
+
+def test_values_do_not_depend_on_how_well_pi_phi_knows_what_was_done() -> None:
+    # One state, one logged action that pi_phi gives a tenth: its value is w with a dummy of its own, and is pushed to
+    # w / 0.1, cut off at 1, with one dummy for all.
+    log_pi, weight = torch.tensor([0.1, 0.9]).log(), 0.3
+    found = {}
+    for leftover in ("dummy", "dummies"):
+        algorithm = QSFT(tabular.SHAPE, tabular.qsft_settings(leftover=leftover), ValueRange())
+        logits = torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], lr=0.05)
+        for _ in range(500):
+            log_p, rest, q = algorithm.likelihood(logits, log_pi)
+            loss = -(weight * log_p[0] + (1 - weight) * (rest[0] if leftover == "dummies" else rest))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        found[leftover] = float(q[0].detach())
+    assert found["dummies"] == pytest.approx(weight, abs=0.01)
+    assert found["dummy"] > 0.95
 
 
 def test_value_range_is_exact_for_negative_returns() -> None:
