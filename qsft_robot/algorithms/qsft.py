@@ -14,7 +14,8 @@ discount is 1 and the reward 0; the last token leads to the first token of the n
 
 `parameterisation=residual` writes log p_theta(a|s) = log pi_phi(a|s) + log sigmoid f_theta(s, a), with the dummy
 token's mass 1 - sum_a pi_phi(a|s) sigmoid f_theta(s, a), or pi_phi(a|s) (1 - sigmoid f_theta(s, a)) for each: the same
-loss and fixed point, but Q = sigmoid f is read off and never divided. docs/qsft.md has why that matters for continuous actions, and the measured effect of each option.
+loss and fixed point, but Q = sigmoid f is read off and never divided. docs/qsft.md has why that matters for continuous
+actions, and the measured effect of each option.
 """
 
 from __future__ import annotations
