@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -22,6 +24,8 @@ from qsft_robot.models.pretrained import load_model
 from qsft_robot.models.shape import Shape
 
 _bases: dict[tuple[str, bool], nn.Module] = {}
+_acting: weakref.WeakKeyDictionary[nn.Module, weakref.ref[LanguageModel]] = weakref.WeakKeyDictionary()
+"""The network that each pretrained model computes for."""
 _numbers = count()
 
 
@@ -83,7 +87,10 @@ class LanguageModel(nn.Module):
         own = shape.adapters == "none"
         base = load_model(shape.source) if own else _shared(shape)
         if shape.gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            settings: dict[str, Any] = {"use_reentrant": False}
+            if not own:
+                settings["context_fn"] = partial(_recomputing, weakref.ref(base))
+            base.gradient_checkpointing_enable(settings)  # type: ignore[operator]
         self._base: tuple[nn.Module, ...] = (base,)  # in a tuple, so that its weights do not count as this network's
         self._layers: list[Any] = []
         if own:
@@ -99,9 +106,25 @@ class LanguageModel(nn.Module):
     @property
     def base(self) -> Any:
         """The pretrained model with this network's adapter switched on."""
+        (base,) = self._base
+        self.switch_on()
+        _acting[base] = weakref.ref(self)
+        if self._layers and self.shape.gradient_checkpointing:
+            for layer in base.modules():
+                if hasattr(layer, "gradient_checkpointing"):
+                    layer.training = self.training  # it keeps activations otherwise; the parts of it stay as they are
+        return base
+
+    def switch_on(self) -> None:
+        """Let the shared model compute with this network's adapter."""
         for layer in self._layers:
             layer._active_adapter = [self.name]  # set_adapter() would also decide what is trained
-        return self._base[0]
+
+    def _apply(self, function: Any, recurse: bool = True) -> LanguageModel:
+        """Move as every module does; the shared model goes where this network's parameters go."""
+        super()._apply(function, recurse)
+        self._base[0].to(next(self.parameters()).device)
+        return self
 
     def frozen_copy(self) -> LanguageModel:
         """A network of its own with the same weights, which no optimiser moves."""
@@ -184,6 +207,19 @@ class LanguageModel(nn.Module):
                 down, up = layer.lora_A[self.name], layer.lora_B[self.name]
                 parts[path.replace(".", "/")] = nn.ModuleList([down, up])
         return parts
+
+
+def _recomputing(base: weakref.ref[nn.Module]) -> tuple[Any, Any]:
+    """For torch's checkpoint: what is computed again is so with the adapter of the first time."""
+    return nullcontext(), _switched_on(_acting[base()])  # type: ignore[index]
+
+
+@contextmanager
+def _switched_on(network: weakref.ref[LanguageModel]) -> Iterator[None]:
+    own = network()
+    if own is not None:
+        own.switch_on()
+    yield
 
 
 def _remove(base: nn.Module, name: str) -> None:
