@@ -16,9 +16,10 @@ from qsft_robot.agents.base import DECODINGS, Agent, Observation
 from qsft_robot.agents.legal import LegalTokens
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.models import LanguageModelShape, TransformerShape
+from qsft_robot.models.pictures import Pictures
 from qsft_robot.tokenization import TextTokenizer
 from qsft_robot.training.policy_files import Policy, load_policy
-from qsft_robot.training.text import prompts, scored_actions
+from qsft_robot.training.text import Streams, padded_prompts, prompts, scored_actions
 
 SHARP_TEMPERATURE = 0.2
 """Of `sharp` decoding. Greedy decoding never does what is likely soon but never likeliest now, such as closing the
@@ -34,6 +35,10 @@ class EpisodeMemory:
         self.chance = np.random.default_rng(seed)
         self.legal: tuple[str, ...] | None = None
         """Actions to choose among; None: any."""
+        self.streams: Streams | None = None
+        """What was seen and done, for a model that reads the episode so far."""
+        self.pictures: list[np.ndarray] = []
+        """What was seen with it."""
 
     def append(self, name: str, frame: Tensor) -> Tensor:
         """Add the newest encoded frame (tokens, width) of network `name`; return the history (H, tokens, width)."""
@@ -123,7 +128,10 @@ class TokenAgent(Agent):
     def new_memory(self, seed: int) -> EpisodeMemory:
         """The empty memory of an episode; chance in it follows from `seed`."""
         history = 1 if self.acts_by_text else self._frames.history
-        return EpisodeMemory(list(self.algorithm.networks), history, seed)
+        memory = EpisodeMemory(list(self.algorithm.networks), history, seed)
+        if self._shown is not None and isinstance(self.policy.tokenizer, TextTokenizer):
+            memory.streams = Streams(self.policy.tokenizer, self._context, pictures=self._shown)
+        return memory
 
     def reset(self, seed: int) -> None:
         self._memory = self.new_memory(seed)
@@ -179,7 +187,11 @@ class TokenAgent(Agent):
             tokens.append(self._choose(policy, memories, finished))
             if choices is not None and choices.advance(tokens[-1]):
                 break
-        return self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
+        actions = self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
+        for action, memory in zip(actions, memories, strict=True):
+            if memory.streams is not None:
+                memory.streams.act(action)
+        return actions
 
     def _start(
         self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]
@@ -187,6 +199,9 @@ class TokenAgent(Agent):
         """The cache of each network, and its logits (N, outputs) of the first token."""
         if isinstance(self.policy.tokenizer, TextTokenizer):
             texts = [self._text(observation) for observation in observations]
+            if self._shown is not None:
+                prompt = self._remembered(self.policy.tokenizer, texts, observations, memories, self._shown)
+                return {name: network.start(prompt) for name, network in self.algorithm.networks.items()}
             prompt = prompts(self.policy.tokenizer, texts, self._context, self._device)
             if self._picture is not None:
                 prompt["image"] = torch.from_numpy(np.stack([self._image(each) for each in observations]))
@@ -199,6 +214,29 @@ class TokenAgent(Agent):
             history = torch.stack([memory.append(name, frame) for memory, frame in zip(memories, encoded, strict=True)])
             started[name] = network.start(network.join_frames(history))
         return started
+
+    def _remembered(
+        self,
+        tokenizer: TextTokenizer,
+        texts: Sequence[str],
+        observations: Sequence[Observation],
+        memories: Sequence[EpisodeMemory],
+        shown: Pictures,
+    ) -> dict[str, Tensor]:
+        """What a network's `start` takes of N episodes so far, these new observations included."""
+        rows, pictures = [], []
+        for text, observation, memory in zip(texts, observations, memories, strict=True):
+            assert memory.streams is not None
+            memory.pictures.append(self._image(observation))
+            memory.streams.see(text)
+            rows.append(memory.streams.rows[-1])
+            pictures += memory.pictures[memory.streams.begun[-1] :]
+        return {**padded_prompts(tokenizer, rows, self._device), **shown.inputs(pictures, self._device)}
+
+    @property
+    def _shown(self) -> Pictures | None:
+        """How pictures stand in the stream of a vision-language model; None for other models."""
+        return getattr(self.shape, "pictures", None)
 
     @property
     def _picture(self) -> tuple[int, int] | None:
@@ -238,7 +276,7 @@ class TokenAgent(Agent):
     def _text_values(self, texts: list[str], actions: list[str], pictures: np.ndarray | None) -> np.ndarray | None:
         assert isinstance(self.policy.tokenizer, TextTokenizer)
         stacked, tokens, lengths = scored_actions(
-            self.policy.tokenizer, texts, actions, self._context, self._device, pictures
+            self.policy.tokenizer, texts, actions, self._context, self._device, pictures, self._shown
         )
         values = self.algorithm.values(self.algorithm.all_logits(stacked, tokens))
         if values is None:

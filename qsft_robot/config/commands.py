@@ -50,7 +50,7 @@ class TrainConfig:
     run: str | None = setting(None, "run folder; null: runs/<sim>/<algorithm>/<time>")
     resume: bool = setting(False, "go on with the run in the folder run=...")
     initialise_from: str | None = setting(None, "checkpoint whose weights training starts from")
-    name: str | None = setting(None, "which pretrained model, for model=hf: a name on a hub, or a folder")
+    name: str | None = setting(None, "which pretrained model, for model=hf or llava_next: a name on a hub, or a folder")
     tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
     training: TrainingConfig = section(TrainingConfig, "the training loop")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")

@@ -171,6 +171,21 @@ class LanguageModelConfig(ModelConfig):
     gradient_checkpointing: bool = setting(False, "compute activations again in the backward pass: slower, less memory")
 
 
+@kind(ModelConfig, "vision_language_model")
+@settings
+class VisionLanguageModelConfig(LanguageModelConfig):
+    """A pretrained vision-language model, with adapters or as a whole. Needs the extra `language`."""
+
+    source: str | None = setting(None, "name on a hub, folder, or llava_smol; null: what name= says")
+    context: int = setting(3072, "most tokens that it sees, those of pictures included", minimum=16)
+    stream: Literal["episode", "observation"] = setting(
+        "episode", "it sees the episode so far, every observation with its picture, or one observation at a time"
+    )
+    trained: list[str] = setting(
+        [], "parts trained as a whole beside the adapters, for example [multi_modal_projector]"
+    )
+
+
 @settings
 class TokenizationConfig:
     """How continuous actions become tokens."""

@@ -9,8 +9,11 @@ from qsft_robot.models.language_model import LanguageModelShape
 from qsft_robot.models.line_transformer import LineTransformerShape
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.models.text_transformer import TextTransformerShape
+from qsft_robot.models.vision_language_model import VisionLanguageShape
 
-NetworkShape: TypeAlias = TransformerShape | TextTransformerShape | LineTransformerShape | LanguageModelShape
+NetworkShape: TypeAlias = (
+    TransformerShape | TextTransformerShape | LineTransformerShape | LanguageModelShape | VisionLanguageShape
+)
 
 
 def shape_from_dict(description: Mapping[str, Any]) -> NetworkShape:
@@ -19,7 +22,7 @@ def shape_from_dict(description: Mapping[str, Any]) -> NetworkShape:
     Raises:
         KeyError, TypeError: the description is damaged.
     """
-    shapes = (TransformerShape, TextTransformerShape, LineTransformerShape, LanguageModelShape)
+    shapes = (TransformerShape, TextTransformerShape, LineTransformerShape, LanguageModelShape, VisionLanguageShape)
     kinds: dict[str, Any] = {each.kind: each for each in shapes}
     shape: NetworkShape = kinds[description.get("kind", TransformerShape.kind)].from_dict(description)
     return shape

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -21,7 +23,9 @@ from qsft_robot.errors import MissingExtraError
 from qsft_robot.models.pretrained import load_model
 from qsft_robot.models.shape import Shape
 
-_bases: dict[tuple[str, bool], nn.Module] = {}
+_bases: dict[tuple[Any, ...], nn.Module] = {}
+_acting: weakref.WeakKeyDictionary[nn.Module, weakref.ref[LanguageModel]] = weakref.WeakKeyDictionary()
+"""The network that each pretrained model computes for."""
 _numbers = count()
 
 
@@ -59,6 +63,15 @@ class LanguageModelShape(Shape):
         """A network of this shape: the pretrained model, as it was pretrained."""
         return LanguageModel(self)
 
+    def load(self) -> nn.Module:
+        """The pretrained model; see `load_model`."""
+        return load_model(self.source)
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """What is the same for networks that share one frozen model."""
+        return (self.kind, self.source, self.gradient_checkpointing)
+
 
 @dataclass
 class LanguageCache:
@@ -81,9 +94,12 @@ class LanguageModel(nn.Module):
         self.shape = shape
         self.name = f"network_{next(_numbers)}"
         own = shape.adapters == "none"
-        base = load_model(shape.source) if own else _shared(shape)
+        base = shape.load() if own else _shared(shape)
         if shape.gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            settings: dict[str, Any] = {"use_reentrant": False}
+            if not own:
+                settings["context_fn"] = partial(_recomputing, weakref.ref(base))
+            base.gradient_checkpointing_enable(settings)  # type: ignore[operator]
         self._base: tuple[nn.Module, ...] = (base,)  # in a tuple, so that its weights do not count as this network's
         self._layers: list[Any] = []
         if own:
@@ -99,16 +115,32 @@ class LanguageModel(nn.Module):
     @property
     def base(self) -> Any:
         """The pretrained model with this network's adapter switched on."""
+        (base,) = self._base
+        self.switch_on()
+        _acting[base] = weakref.ref(self)
+        if self._layers and self.shape.gradient_checkpointing:
+            for layer in base.modules():
+                if hasattr(layer, "gradient_checkpointing"):
+                    layer.training = self.training  # it keeps activations otherwise; the parts of it stay as they are
+        return base
+
+    def switch_on(self) -> None:
+        """Let the shared model compute with this network's adapter."""
         for layer in self._layers:
             layer._active_adapter = [self.name]  # set_adapter() would also decide what is trained
-        return self._base[0]
+
+    def _apply(self, function: Any, recurse: bool = True) -> LanguageModel:
+        """Move as every module does; the shared model goes where this network's parameters go."""
+        super()._apply(function, recurse)
+        self._base[0].to(next(self.parameters()).device)
+        return self
 
     def frozen_copy(self) -> LanguageModel:
         """A network of its own with the same weights, which no optimiser moves."""
         if self.shape.adapters == "none":
             other = copy.deepcopy(self)
         else:
-            other = LanguageModel(self.shape)
+            other = self.shape.network()
             other.load_state_dict(self.state_dict())
             other.to(next(self.parameters()).device)
         return other.requires_grad_(False)
@@ -117,7 +149,8 @@ class LanguageModel(nn.Module):
         """Features (N, D, width) before each token of N actions; see TextTransformer.encode."""
         base = self.base
         trunk = getattr(base, base.base_model_prefix)
-        features = trunk(input_ids=observation["stream"], use_cache=False).last_hidden_state
+        seen = self.seen(observation)
+        features = trunk(input_ids=observation["stream"], use_cache=False, **seen).last_hidden_state
         chosen = features.flatten(0, 1)[observation["positions"].flatten()]
         return chosen.view(*observation["positions"].shape, -1)
 
@@ -131,14 +164,27 @@ class LanguageModel(nn.Module):
         places = torch.arange(prompt.shape[1], device=prompt.device)
         mask = (places >= padding[:, None]).long()
         cache = LanguageCache(None, mask)
-        return cache, self._extend(prompt, (places - padding[:, None]).clamp_min(0), cache)
+        places = (places - padding[:, None]).clamp_min(0)
+        return cache, self._extend(prompt, places, cache, self.seen(observation))
 
     def step(self, cache: LanguageCache, token: Tensor, dimension: int) -> Tensor:
         """Given `token` (N,) of `dimension - 1`, return the logits (N, outputs) of `dimension`."""
         cache.mask = torch.cat([cache.mask, torch.ones_like(cache.mask[:, :1])], dim=1)
         return self._extend(token[:, None], cache.mask.sum(dim=1, keepdim=True) - 1, cache)
 
-    def _extend(self, tokens: Tensor, places: Tensor, cache: LanguageCache) -> Tensor:
+    def seen(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model is given beside tokens, by the name of its argument: nothing."""
+        del observation
+        return {}
+
+    def adapted(self, base: Any) -> dict[str, Any]:
+        """Which parts of the model an adapter changes, as arguments of a LoraConfig: every linear layer."""
+        del base
+        return {"target_modules": "all-linear", "exclude_modules": r".*lm_head"}
+
+    def _extend(
+        self, tokens: Tensor, places: Tensor, cache: LanguageCache, seen: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         base = self.base
         output = getattr(base, base.base_model_prefix)(
             input_ids=tokens,
@@ -146,6 +192,7 @@ class LanguageModel(nn.Module):
             position_ids=places,
             past_key_values=cache.past,
             use_cache=True,
+            **(seen or {}),
         )
         cache.past = output.past_key_values
         return self._logits(output.last_hidden_state[:, -1])
@@ -157,18 +204,18 @@ class LanguageModel(nn.Module):
         return logits[..., : self.shape.bins]
 
     def _inject(self, base: nn.Module) -> nn.ModuleDict:
-        """Put an adapter of this network's name into every linear layer; return its parts by the layer's name."""
+        """Put an adapter of this network's name into the model; return its parts by the layer's name."""
         try:
             from peft import LoraConfig, TaskType, inject_adapter_in_model
             from peft.tuners.lora import LoraLayer
+            from peft.utils import ModulesToSaveWrapper
         except ImportError as error:
             raise MissingExtraError("language", "training adapters of a language model") from error
         config = LoraConfig(
             r=self.shape.rank,
             lora_alpha=self.shape.alpha,
-            target_modules="all-linear",
-            exclude_modules=r".*lm_head",
             task_type=TaskType.CAUSAL_LM,
+            **self.adapted(base),
         )
         trained = {id(each): each.requires_grad for each in base.parameters()}
         with warnings.catch_warnings():
@@ -183,7 +230,23 @@ class LanguageModel(nn.Module):
                 self._layers.append(layer)
                 down, up = layer.lora_A[self.name], layer.lora_B[self.name]
                 parts[path.replace(".", "/")] = nn.ModuleList([down, up])
+            elif isinstance(layer, ModulesToSaveWrapper):
+                self._layers.append(layer)
+                parts[path.replace(".", "/")] = layer.modules_to_save[self.name]
         return parts
+
+
+def _recomputing(base: weakref.ref[nn.Module]) -> tuple[Any, Any]:
+    """For torch's checkpoint: what is computed again is so with the adapter of the first time."""
+    return nullcontext(), _switched_on(_acting[base()])  # type: ignore[index]
+
+
+@contextmanager
+def _switched_on(network: weakref.ref[LanguageModel]) -> Iterator[None]:
+    own = network()
+    if own is not None:
+        own.switch_on()
+    yield
 
 
 def _remove(base: nn.Module, name: str) -> None:
@@ -194,11 +257,14 @@ def _remove(base: nn.Module, name: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # that another one is switched on then
                 layer.delete_adapter(name)  # type: ignore[operator]
+        copies = getattr(layer, "modules_to_save", None)
+        if isinstance(copies, nn.ModuleDict) and name in copies:
+            layer.delete_adapter(name, None)  # type: ignore[operator]
 
 
 def _shared(shape: LanguageModelShape) -> nn.Module:
     """The one frozen model that all adapters of this process use."""
-    key = (shape.source, shape.gradient_checkpointing)
+    key = shape.shared
     if key not in _bases:
-        _bases[key] = load_model(shape.source).requires_grad_(False)
+        _bases[key] = shape.load().requires_grad_(False)
     return _bases[key]

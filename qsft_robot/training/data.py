@@ -13,14 +13,19 @@ import torch
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.config import TrainConfig
-from qsft_robot.config.schema import LanguageModelConfig, LineTransformerConfig, TextTransformerConfig
+from qsft_robot.config.schema import (
+    LanguageModelConfig,
+    LineTransformerConfig,
+    TextTransformerConfig,
+    VisionLanguageModelConfig,
+)
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
-from qsft_robot.training.shapes import TEXT_MODELS, learned_tokenizer, source_of
+from qsft_robot.training.shapes import TEXT_MODELS, learned_tokenizer, picture_size, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
 
@@ -87,8 +92,9 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         "observation_keys": keys,
         "batch_size": config.training.batch_size,
     }
-    if keys == ["text"] and max(int(store.episode_lengths.max()) for store in stores) <= config.training.segment_length:
-        common["whole_episodes"] = True
+    if stores[0].spec.action.is_text and keys is not None and "image" in keys:
+        picture_size(config.model, stores[0].spec)
+    common["whole_episodes"] = _whole_episodes(config, stores, keys)
     budget = int(config.training.memory_budget_gigabytes * 2**30)
     share = int(budget * config.training.held_out_fraction)
     training = SegmentSampler(stores, training_episodes, seed=config.seed, memory_budget_bytes=budget - share, **common)
@@ -102,6 +108,26 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         tokenizer = ActionTokenizer.fit(actions, config.tokenization.bins, config.tokenization.kind)
     value_range = ValueRange.of_returns(table.monte_carlo_return[table.valid])
     return ExperimentData(stores, training, held_out, tokenizer, value_range)
+
+
+def _whole_episodes(config: TrainConfig, stores: Sequence[TrajectoryStore], keys: Sequence[str] | None) -> bool:
+    """Whether every segment is an episode from its beginning.
+
+    Raises:
+        ConfigurationError: the model's streams are whole episodes, and segments are too short for them.
+    """
+    longest, length = max(int(store.episode_lengths.max()) for store in stores), config.training.segment_length
+    model = config.model
+    text = stores[0].spec.action.is_text
+    if text and isinstance(model, VisionLanguageModelConfig) and model.stream == "episode":
+        if longest > length:
+            raise ConfigurationError(
+                f"model.stream=episode wants whole episodes, of which the longest has {longest} actions, but "
+                f"training.segment_length={length}: raise it (and training.batch_size to a multiple of it), or choose "
+                "model.stream=observation"
+            )
+        return True
+    return keys == ["text"] and longest <= length
 
 
 def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.ndarray) -> TextTokenizer:

@@ -246,7 +246,7 @@ class Experiment:
         if isinstance(data.tokenizer, TextTokenizer):
             shape = self._shape(data)
             assert not isinstance(shape, TransformerShape)
-            return TextConverter(data.tokenizer, shape.context, device, behaviour)
+            return TextConverter(data.tokenizer, shape.context, device, behaviour, getattr(shape, "pictures", None))
         return BatchConverter(data.tokenizer, shift, device, behaviour)
 
     def _loop(

@@ -10,6 +10,7 @@ from qsft_robot.config.schema import (
     ModelConfig,
     RoboticsTransformerConfig,
     TextTransformerConfig,
+    VisionLanguageModelConfig,
 )
 from qsft_robot.datasets.layout import StoreSpec
 from qsft_robot.errors import ConfigurationError, DataError
@@ -19,7 +20,9 @@ from qsft_robot.models import (
     NetworkShape,
     TextTransformerShape,
     TransformerShape,
+    VisionLanguageShape,
 )
+from qsft_robot.models.pictures import picture_tokens
 from qsft_robot.tokenization import TextTokenizer, Tokenizer, WholeActionTokenizer
 
 TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
@@ -68,7 +71,8 @@ def source_of(model: LanguageModelConfig, name: str | None) -> str:
 
 def observation_keys(model: ModelConfig) -> list[str] | None:
     """What a model reads of an observation; None for everything that there is."""
-    if isinstance(model, TextTransformerConfig | LineTransformerConfig) and model.image_tokens:
+    looks = isinstance(model, TextTransformerConfig | LineTransformerConfig) and model.image_tokens
+    if looks or isinstance(model, VisionLanguageModelConfig):
         return ["text", "image"]
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
 
@@ -93,25 +97,25 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             f"{tokenizer.room} tokens. Raise model.context"
         )
     if isinstance(model, LanguageModelConfig):
-        return LanguageModelShape(
-            dimensions=tokenizer.dimensions,
-            bins=tokenizer.bins,
-            outputs=tokenizer.bins,
-            context=model.context,
-            source=source_of(model, name),
-            adapters=model.adapters,
-            rank=model.rank,
-            alpha=model.alpha,
-            gradient_checkpointing=model.gradient_checkpointing,
-        )
+        sizes: dict[str, Any] = {
+            "dimensions": tokenizer.dimensions,
+            "bins": tokenizer.bins,
+            "outputs": tokenizer.bins,
+            "context": model.context,
+            "source": source_of(model, name),
+            "adapters": model.adapters,
+            "rank": model.rank,
+            "alpha": model.alpha,
+            "gradient_checkpointing": model.gradient_checkpointing,
+        }
+        if not isinstance(model, VisionLanguageModelConfig):
+            return LanguageModelShape(**sizes)
+        return _with_pictures(tokenizer, model, spec, sizes)
     if not isinstance(model, TextTransformerConfig | LineTransformerConfig):
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
     picture = None
     if model.image_tokens:
-        if spec is None or "image" not in spec.observations:
-            raise DataError(f"model={model.name} looks at a picture, and these data have none; choose model=tiny_text")
-        height, width = spec.observations["image"].shape[:2]
-        picture = (height, width)
+        picture = picture_size(model, spec)
     if isinstance(model, LineTransformerConfig):
         return LineTransformerShape(
             dimensions=tokenizer.dimensions,
@@ -144,6 +148,38 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
         image_tokens=model.image_tokens,
         channels=tuple(model.channels),
     )
+
+
+def _with_pictures(
+    tokenizer: TextTokenizer, model: VisionLanguageModelConfig, spec: StoreSpec | None, sizes: dict[str, Any]
+) -> VisionLanguageShape:
+    """The shape of a vision-language model, given the `sizes` of its language model."""
+    size = picture_size(model, spec)
+    picture = picture_tokens(sizes["source"], size)
+    if len(picture) + tokenizer.room >= model.context:
+        raise ConfigurationError(
+            f"model.context={model.context} leaves no room for text: a picture takes {len(picture)} tokens and an "
+            f"action of these data up to {tokenizer.room}. Raise model.context"
+        )
+    if tokenizer.padding in picture:
+        raise ConfigurationError(
+            f"model.source={sizes['source']}: its tokenizer has no special token, other than a picture's, that could "
+            "stand for nothing; add one, such as <pad>"
+        )
+    return VisionLanguageShape(**sizes, image=size, picture=picture, stream=model.stream, trained=tuple(model.trained))
+
+
+def picture_size(model: ModelConfig, spec: StoreSpec | None) -> tuple[int, int]:
+    """(H, W) of the pictures of these data, which the model looks at.
+
+    Raises:
+        DataError: they have none.
+    """
+    if spec is None or "image" not in spec.observations:
+        instead = "model=smollm2 or model=hf" if isinstance(model, LanguageModelConfig) else "model=tiny_text"
+        raise DataError(f"model={model.name} looks at a picture, and these data have none; choose {instead}")
+    height, width = spec.observations["image"].shape[:2]
+    return height, width
 
 
 def shape_of_model(model: ModelConfig) -> dict[str, Any]:

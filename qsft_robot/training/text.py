@@ -12,6 +12,8 @@ from torch import Tensor
 
 from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.datasets.batch import Batch
+from qsft_robot.errors import DataError
+from qsft_robot.models.pictures import Pictures
 from qsft_robot.tokenization.text_tokenizer import TextTokenizer
 from qsft_robot.training.tensors import observation_tensors, transition_tensors
 
@@ -20,7 +22,8 @@ from qsft_robot.training.tensors import observation_tensors, transition_tensors
 class TextBatch(TokenBatch):
     """A TokenBatch whose observations are `stream` (R, T) int64 and `positions` (S, L + 1, D) int64 in it.
 
-    Where the data have pictures, `image` (R, H, W, 3) is the one that each stream begins with.
+    Where the data have pictures, `image` (R, H, W, 3) is the one that each stream begins with, or there are the tensors
+    that `Pictures.inputs` makes of all pictures of the streams.
     """
 
     def current(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -39,13 +42,22 @@ class TextBatch(TokenBatch):
 class Streams:
     """Rows of tokens under construction; none is longer than `context`.
 
-    `growing`: an observation may go on where the one before it stopped; with pictures each has a row of its own.
+    Args:
+        tokenizer: text to tokens.
+        context: most tokens of a row.
+        growing: an observation may go on where the one before it stopped; else each has a row of its own.
+        pictures: what stands for the picture of each observation, and whether all that an episode's observations say
+            follows one another; None: no tokens stand for pictures.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, context: int, growing: bool = True) -> None:
+    def __init__(
+        self, tokenizer: TextTokenizer, context: int, growing: bool = True, pictures: Pictures | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.context = context
-        self.growing = growing
+        self.episode = pictures is not None and pictures.episode
+        self.growing = growing if pictures is None else self.episode
+        self.picture = () if pictures is None else pictures.tokens
         self.rows: list[list[int]] = []
         self.begun: list[int] = []
         """For each row the number of the observation, counted by `see`, that it began with."""
@@ -53,19 +65,40 @@ class Streams:
         self._expected: str | None = None
 
     def see(self, text: str) -> None:
-        """Go on with `text`: in the newest row where it begins with all that this holds, else in a new one."""
+        """Go on with `text`: in the newest row where it begins with all that this holds, else in a new one.
+
+        Raises:
+            DataError: the text holds a token that stands for a picture.
+        """
         text = text if text.endswith("\n") else text + "\n"
         self._seen += 1
-        if self.growing and self._expected is not None and text.startswith(self._expected):
-            added = text[len(self._expected) :]
-            tokens = self.tokenizer.observation(added) if added else []
+        added = self._added(text)
+        if added is not None:
+            tokens = [*self.picture, *(self._checked(self.tokenizer.observation(added)) if added else [])]
             if len(self.rows[-1]) + len(tokens) + self.tokenizer.room <= self.context:
                 self.rows[-1].extend(tokens)
                 self._expected = text
                 return
-        self.rows.append(prompt_tokens(self.tokenizer, text, self.context))
+        kept = prompt_tokens(self.tokenizer, text, self.context - len(self.picture))
+        self.rows.append([*self.picture, *self._checked(kept)])
         self.begun.append(self._seen - 1)
         self._expected = text
+
+    def _added(self, text: str) -> str | None:
+        """What `text` says beyond the newest row, or None where it does not go on there."""
+        if not self.growing or self._expected is None:
+            return None
+        if text.startswith(self._expected):
+            return text[len(self._expected) :]
+        return text if self.episode else None
+
+    def _checked(self, tokens: list[int]) -> list[int]:
+        if not set(self.picture).isdisjoint(tokens):
+            raise DataError(
+                "the text of an observation holds a word that stands for a picture in this model's stream, such as "
+                f"{self.tokenizer.encoding.id_to_token(self.picture[0])!r}: take it out of the text"
+            )
+        return tokens
 
     def act(self, text: str) -> None:
         """Go on with an action, a line of text."""
@@ -101,7 +134,11 @@ def prompt_tokens(tokenizer: TextTokenizer, text: str, context: int) -> list[int
 
 def prompts(tokenizer: TextTokenizer, texts: Sequence[str], context: int, device: torch.device) -> dict[str, Tensor]:
     """What a network's `start` takes: `prompt` (N, P) int64, filled up in front, and `padding` (N,) int64."""
-    rows = [prompt_tokens(tokenizer, text, context) for text in texts]
+    return padded_prompts(tokenizer, [prompt_tokens(tokenizer, text, context) for text in texts], device)
+
+
+def padded_prompts(tokenizer: TextTokenizer, rows: Sequence[list[int]], device: torch.device) -> dict[str, Tensor]:
+    """The same for streams of tokens, each as far as it goes."""
     width = max(map(len, rows))
     filled = np.full((len(rows), width), tokenizer.padding, dtype=np.int64)
     for row, tokens in zip(filled, rows, strict=True):
@@ -117,14 +154,17 @@ def scored_actions(
     context: int,
     device: torch.device,
     pictures: np.ndarray | None = None,
+    shown: Pictures | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
     """The actions (T,) taken in an episode's texts and pictures (T, H, W, 3), as what `Algorithm.all_logits` takes.
+
+    `shown` says how pictures stand in the streams, where they do.
 
     Returns:
         Streams and positions, tokens (T, D), and (T,) how many tokens each action has.
     """
     tokens, lengths = tokenizer.encode(actions)
-    streams = Streams(tokenizer, context, growing=pictures is None)
+    streams = Streams(tokenizer, context, pictures is None, shown)
     places = np.zeros((*tokens.shape, 2), dtype=np.int64)
     for step, (text, action) in enumerate(zip(texts, actions, strict=True)):
         streams.see(str(text))
@@ -133,7 +173,9 @@ def scored_actions(
     stream = streams.tensor().to(device)
     positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(device)
     observation = {"stream": stream, "positions": positions}
-    if pictures is not None:
+    if pictures is not None and shown is not None:
+        observation |= shown.inputs(pictures, device)
+    elif pictures is not None:
         observation["image"] = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
     return observation, torch.from_numpy(tokens).to(device), lengths
 
@@ -146,15 +188,22 @@ class TextConverter:
         context: most tokens of a stream.
         device: where the tensors go.
         behaviour: the trained pi_phi, or None while it is being trained.
+        shown: how pictures stand in the streams, where they do.
     """
 
     def __init__(
-        self, tokenizer: TextTokenizer, context: int, device: torch.device, behaviour: Any | None = None
+        self,
+        tokenizer: TextTokenizer,
+        context: int,
+        device: torch.device,
+        behaviour: Any | None = None,
+        shown: Pictures | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.context = context
         self.device = device
         self.behaviour = behaviour
+        self.shown = shown
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> TextBatch:
         """Convert `batch`; nothing here is random."""
@@ -163,7 +212,7 @@ class TextConverter:
         tokens = tokens.reshape(segments, length, -1)
         lengths = np.where(batch.valid, lengths.reshape(segments, length), 0)
         pictures = batch.observations.get("image")
-        streams = Streams(self.tokenizer, self.context, growing=pictures is None)
+        streams = Streams(self.tokenizer, self.context, pictures is None, self.shown)
         seen: list[np.ndarray] = []
         follows = batch.valid[:, -1] & ~batch.terminal[:, -1]
         places = np.zeros((segments, length + 1, tokens.shape[2], 2), dtype=np.int64)
@@ -188,7 +237,9 @@ class TextConverter:
         positions = torch.from_numpy(places[..., 0] * stream.shape[1] + places[..., 1]).to(self.device)
         tokens = np.concatenate([tokens, np.zeros_like(tokens[:, :1])], axis=1)
         observations = {"stream": stream, "positions": positions}
-        if pictures is not None:
+        if pictures is not None and self.shown is not None:
+            observations |= self.shown.inputs(seen, self.device)
+        elif pictures is not None:
             shown = np.stack([seen[number] for number in streams.begun])
             observations |= observation_tensors({"image": shown}, self.device)
         result = TextBatch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.algorithms import ValueRange, make_algorithm
 from qsft_robot.config import TrainConfig, load
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.models import language_model
 from qsft_robot.models.language_model import LanguageModel, LanguageModelShape
 from qsft_robot.models.pretrained import load_model, tokenizer_of
 from qsft_robot.tokenization import TextTokenizer
@@ -91,6 +93,38 @@ def test_networks_share_one_model_and_do_not_disturb_each_other(folder: str) -> 
     assert torch.equal(scores(target, folder), scores(first, folder))
     assert not any(each.requires_grad for each in target.parameters())
     assert all(each.requires_grad for each in first.parameters())
+
+
+def test_the_shared_model_goes_where_a_network_goes(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "_bases", {})
+    network = shape_for(folder).network().to("meta")  # a device that every machine has
+    assert {each.device.type for each in network.base.parameters()} == {"meta"}
+
+
+def test_activations_computed_again_are_those_of_the_same_network(folder: str) -> None:
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(2)
+        shape = shape_for(folder, gradient_checkpointing=checkpointing)
+        network, other = shape.network().train(), shape.network().train()
+        with torch.no_grad():
+            for parameter in [*network.parameters(), *other.parameters()]:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        layer = network.base.model.layers[0].mlp
+        hook = layer.register_forward_pre_hook(partial(note, calls, checkpointing))
+        loss = scores(network, folder).square().mean()
+        with torch.no_grad():
+            scores(other, folder)  # as a target is asked between a loss and its gradient
+        loss.backward()
+        hook.remove()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    assert (calls.count(False), calls.count(True)) == (2, 3)
+    for kept, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(kept, recomputed)
+
+
+def note(calls: list[bool], what: bool, *_: object) -> None:
+    calls.append(what)
 
 
 def test_decoding_with_the_cache_gives_the_scores_of_one_pass(folder: str) -> None:
