@@ -147,6 +147,9 @@ class LineTransformerConfig(ModelConfig):
     image_tokens: int = setting(0, "vectors made of the picture; 0: it sees text alone", minimum=0)
     channels: list[int] = setting([32, 64, 64], "channels of the convolutions that look at the picture", minimum=1)
     pairs: bool = setting(False, "take each line together with the one above, as an answer with its question")
+    instruction_lines: int = setting(
+        0, "first lines of an observation, whose words are marked where they occur again", minimum=0
+    )
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(2, "layers of the transformer", minimum=1)

@@ -10,7 +10,9 @@ learn where the line above is. With `pairs`, for talk of questions and answers, 
 
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
-so that an answer counts as what its question makes of it, and answers add up.
+so that an answer counts as what its question makes of it, and answers add up. With `instruction_lines`, for talk that
+begins with what is asked for, every later token that occurs in those lines adds a vector I[x] of its own to its line, so
+that what is wanted need not be found again by attention.
 
 An action is one token, predicted from the line before it, or it is written token by token: then the line as far as it
 is written, with the same formula, is what the next token is predicted from. A picture, where there is one, becomes a
@@ -46,6 +48,7 @@ class LineTransformerShape(Shape):
         context: most tokens of a stream.
         dimensions: most tokens of an action D; 1 where it is chosen as a whole.
         pairs: whether a line is taken together with the one above as a whole.
+        instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
@@ -60,6 +63,7 @@ class LineTransformerShape(Shape):
     context: int
     dimensions: int = 1
     pairs: bool = False
+    instruction_lines: int = 0
     columns: int = 8
     width: int = 128
     layers: int = 2
@@ -121,6 +125,12 @@ class LineTransformer(nn.Module):
             nn.init.normal_(table.weight, std=TOKEN_SCALE)
         nn.init.normal_(self.gate.weight, mean=1.0)
         self.pairs = LinePairs(shape.width) if shape.pairs else None
+        self.asked: nn.Embedding | None = None
+        if shape.instruction_lines:
+            self.asked = nn.Embedding(shape.vocabulary, shape.width)
+            with torch.no_grad():
+                # Alike at first: that something is asked for is easier to learn than what it is.
+                self.asked.weight.copy_((TOKEN_SCALE * torch.randn(shape.width)).expand_as(self.asked.weight))
         self.picture: nn.Module | None = None
         if shape.image is not None:
             self.picture = DenseImageEncoder(shape.image, shape.channels, shape.image_tokens, shape.width)
@@ -216,7 +226,19 @@ class LineTransformer(nn.Module):
         token, above = (stream + offset)[written], (self._above(stream, start, place) + offset)[written]
         vectors = self.token.weight.new_zeros(*stream.shape, self.shape.width)
         vectors[written] = torch.addcmul(self.above(above), self.token(token), self.gate(above))
+        if self.asked is not None:
+            again = self._asked_again(stream, written)
+            vectors[again] = vectors[again] + self.asked(stream[again])
         return vectors
+
+    def _asked_again(self, stream: Tensor, written: Tensor) -> Tensor:
+        """(R, T) which tokens occur in the instruction, and are no part of it."""
+        ends = stream == self.shape.end_of_line
+        line = ends.cumsum(dim=1) - ends.long()
+        instruction = written & (line < self.shape.instruction_lines)
+        asked = stream.new_zeros(len(stream), self.shape.vocabulary)
+        asked.scatter_add_(1, stream, (instruction & ~ends).long())
+        return written & ~instruction & (asked.gather(1, stream) > 0)
 
     def _above(self, stream: Tensor, start: Tensor, place: Tensor) -> Tensor:
         """(R, T) the token at the same place of the line before; padding where that is shorter or missing."""

@@ -129,6 +129,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             padding=tokenizer.padding,
             context=model.context,
             pairs=model.pairs,
+            instruction_lines=model.instruction_lines,
             columns=model.columns,
             width=model.width,
             layers=model.layers,

@@ -213,6 +213,7 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
         heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4), pairs=True,
+        instruction_lines=1,
     )  # fmt: skip
     network = shape.network().double()
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
@@ -236,6 +237,26 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
                 if dimension < lengths[row]:
                     torch.testing.assert_close(scored[row, dimension], logits[row])
             logits = network.step(cache, torch.from_numpy(tokens[:, dimension]), dimension + 1)
+
+
+def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
+    texts = ["get red\na red 1\n", "get blue\na red 1\n"]
+    tokenizer = TextTokenizer.fit(iter(texts), ["go\n"], 280)
+    torch.manual_seed(0)
+    shape = LineTransformerShape(
+        bins=4, outputs=4, vocabulary=tokenizer.vocabulary, end_of_line=tokenizer.end_of_line,
+        padding=tokenizer.padding, context=64, columns=1, width=16, layers=1, heads=2, instruction_lines=1,
+    )  # fmt: skip
+    network = shape.network()
+
+    def logits(text: str) -> torch.Tensor:
+        with torch.inference_mode():
+            return network.start(prompts(tokenizer, [text], 64, torch.device("cpu")))[1]
+
+    for table in (network.token, network.gate, network.above):
+        torch.nn.init.zeros_(table.weight)  # what is left of a line is its marks
+    assert not torch.allclose(logits("get red\na red 1\n"), logits("get blue\na red 1\n"))
+    torch.testing.assert_close(logits("get red\na blue 1\n"), logits("get blue\na red 1\n"))
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALGORITHMS) - {"return_conditioned"}))
