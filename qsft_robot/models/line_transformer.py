@@ -11,8 +11,8 @@ learn where the line above is. With `pairs`, for talk of questions and answers, 
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
 so that an answer counts as what its question makes of it, and answers add up. With `instruction_lines`, for talk that
-begins with what is asked for, every later token that occurs in those lines adds a vector I[x] of its own to its line, so
-that what is wanted need not be found again by attention.
+begins with what is asked for, every later token that occurs in those lines adds a vector I[x] of its own to its line:
+what is wanted need not be found again by attention.
 
 An action is one token, predicted from the line before it, or it is written token by token: then the line as far as it
 is written, with the same formula, is what the next token is predicted from. A picture, where there is one, becomes a
