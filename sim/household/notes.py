@@ -41,12 +41,11 @@ class Notes:
             f"Held: {'nothing' if held is None else _described(held)}",
             f"At: {'the middle of the room' if place is None else place.name}",
         ]
-        unseen = [name for name in turn.scene.receptacles if name not in self._seen]
-        lines += [f"Not seen: {', '.join(unseen)}"] * bool(unseen)
+        lines += [f"- {name}: not seen" for name in turn.scene.receptacles if name not in self._seen]
         if not self._contents:
-            lines += [f"Seen: {', '.join(self._seen)}"] * bool(self._seen) + [f"> {command}"] * bool(command)
+            lines += [f"- {name}: seen" for name in self._seen] + [f"> {command}"] * bool(command)
             return "\n".join(lines)
-        lines += [f"{name}: {what}" for name, what in self._seen.items()]
+        lines += [f"- {name}: {what}" for name, what in self._seen.items()]
         said = turn.feedback if command else turn.feedback.partition("Your task is to:")[0]
         lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]
         return "\n".join(lines)

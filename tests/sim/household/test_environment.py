@@ -143,10 +143,10 @@ def test_notes_keep_what_was_seen(env):
     env.step(first)
     text = env.step(second)[0]["text"]
     assert text.startswith(f"Task: {info['task']}\nHeld: nothing\n")
-    assert f"{first.removeprefix('go to ')}: " in text
-    (unseen,) = [line for line in text.splitlines() if line.startswith("Not seen: ")]
+    assert f"- {first.removeprefix('go to ')}: " in text
+    unseen = {line[2:].split(":")[0] for line in text.splitlines() if line.endswith(": not seen")}
     left = {each.removeprefix("go to ") for each in info["legal_actions"] if each.startswith("go to ")}
-    assert set(unseen.removeprefix("Not seen: ").split(", ")) == left - {each[6:] for each in (first, second)}
+    assert unseen == left - {each[6:] for each in (first, second)}
     assert f"> {second}\nYou arrive at {second.removeprefix('go to ')}." in text
 
 
@@ -160,9 +160,10 @@ def test_notes_of_places_leave_to_the_picture_what_lies_there():
         takes += any(each.startswith("take ") for each in info["legal_actions"])
         assert observation["text"].splitlines()[-1] == f"> {visit}"
         assert "you see" not in observation["text"]
-        assert not {thing.name for thing in env.scene.place.contents} & set(re.findall(r"\w+ \d+", observation["text"]))
+        assert not {each.name for each in env.scene.place.contents} & set(re.findall(r"\w+ \d+", observation["text"]))
     assert takes
-    assert f"Seen: {', '.join(each.removeprefix('go to ') for each in visits)}" in observation["text"]
+    for visit in visits:
+        assert f"- {visit.removeprefix('go to ')}: seen" in observation["text"].splitlines()
     env.close()
 
 
