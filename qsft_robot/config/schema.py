@@ -146,6 +146,7 @@ class LineTransformerConfig(ModelConfig):
     context: int = setting(256, "most tokens of text that it sees", minimum=16)
     image_tokens: int = setting(0, "vectors made of the picture; 0: it sees text alone", minimum=0)
     channels: list[int] = setting([32, 64, 64], "channels of the convolutions that look at the picture", minimum=1)
+    above: bool = setting(True, "take each token together with the one above it, as in a table")
     pairs: bool = setting(False, "take each line together with the one above, as an answer with its question")
     instruction_lines: int = setting(
         0, "first lines of an observation, whose words are marked where they occur again", minimum=0

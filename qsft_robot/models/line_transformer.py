@@ -6,7 +6,8 @@ in its line and on what stands above it. Each line becomes one vector,
     v = sum over its tokens x with y above, at place c, of   E[c, x] * G[c, y] + A[c, y]
 
 and a causal transformer runs over these. Its sequence is several times shorter than that of tokens, and it has not to
-learn where the line above is. With `pairs`, for talk of questions and answers, the vectors are
+learn where the line above is. Where lines are items of a list, what stands above says nothing: with `above=False` a
+line is the sum of its E[c, x]. With `pairs`, for talk of questions and answers, the vectors are
 
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
@@ -47,6 +48,7 @@ class LineTransformerShape(Shape):
         end_of_line, padding: two of them.
         context: most tokens of a stream.
         dimensions: most tokens of an action D; 1 where it is chosen as a whole.
+        above: whether a token is taken together with the one above it.
         pairs: whether a line is taken together with the one above as a whole.
         instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
         columns: places in a line that are told apart; all later ones count as the last.
@@ -62,6 +64,7 @@ class LineTransformerShape(Shape):
     padding: int
     context: int
     dimensions: int = 1
+    above: bool = True
     pairs: bool = False
     instruction_lines: int = 0
     columns: int = 8
@@ -119,11 +122,11 @@ class LineTransformer(nn.Module):
         self.shape = shape
         count = shape.columns * shape.vocabulary
         self.token = nn.Embedding(count, shape.width)
-        self.gate = nn.Embedding(count, shape.width)
-        self.above = nn.Embedding(count, shape.width)
-        for table in (self.token, self.above):
-            nn.init.normal_(table.weight, std=TOKEN_SCALE)
-        nn.init.normal_(self.gate.weight, mean=1.0)
+        self.gate, self.above = (nn.Embedding(count, shape.width) if shape.above else None for _ in range(2))
+        nn.init.normal_(self.token.weight, std=TOKEN_SCALE)
+        if self.gate is not None and self.above is not None:
+            nn.init.normal_(self.above.weight, std=TOKEN_SCALE)
+            nn.init.normal_(self.gate.weight, mean=1.0)
         self.pairs = LinePairs(shape.width) if shape.pairs else None
         self.asked: nn.Embedding | None = None
         if shape.instruction_lines:
@@ -223,9 +226,12 @@ class LineTransformer(nn.Module):
         place = torch.arange(stream.shape[1], device=stream.device)
         offset = (place - start).clamp_max(self.shape.columns - 1) * self.shape.vocabulary
         written = ~empty
-        token, above = (stream + offset)[written], (self._above(stream, start, place) + offset)[written]
-        vectors = self.token.weight.new_zeros(*stream.shape, self.shape.width)
-        vectors[written] = torch.addcmul(self.above(above), self.token(token), self.gate(above))
+        added = self.token((stream + offset)[written])
+        if self.gate is not None and self.above is not None:
+            above = (self._above(stream, start, place) + offset)[written]
+            added = torch.addcmul(self.above(above), added, self.gate(above))
+        vectors = added.new_zeros(*stream.shape, self.shape.width)
+        vectors[written] = added
         if self.asked is not None:
             again = self._asked_again(stream, written)
             vectors[again] = vectors[again] + self.asked(stream[again])

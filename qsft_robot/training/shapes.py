@@ -128,6 +128,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             end_of_line=tokenizer.end_of_line,
             padding=tokenizer.padding,
             context=model.context,
+            above=model.above,
             pairs=model.pairs,
             instruction_lines=model.instruction_lines,
             columns=model.columns,
