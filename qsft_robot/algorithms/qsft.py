@@ -124,7 +124,7 @@ class QSFT(Algorithm):
         log_p, log_leftover, q = self.likelihood(logits, log_pi)
         chosen = tokens.unsqueeze(-1)
         log_p_chosen = log_p.gather(-1, chosen).squeeze(-1)
-        if self.settings.leftover == "dummies":
+        if log_leftover is not None and self.settings.leftover == "dummies":
             log_leftover = log_leftover.gather(-1, chosen).squeeze(-1)
         elif log_leftover is None:
             log_leftover = (log_p.sum(dim=-1) - log_p_chosen) / (self.shape.bins - 1)
