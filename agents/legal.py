@@ -40,6 +40,32 @@ def _trie_of(tokenizer: TextTokenizer, actions: tuple[str, ...]) -> Trie:
     return trie
 
 
+def legal_scores(policy: Tensor, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Log-probabilities (C,) of C whole actions, each token's among those that one of the actions goes on with.
+
+    A token that must follow has probability 1, so a long action is not less likely for being long.
+
+    Args:
+        policy: logits (C, D, bins), each given the tokens of the action before it.
+        tokens: (C, D) of the actions.
+        lengths: how many tokens each has.
+    """
+    rows = tuple(tuple(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True))
+    allowed = torch.zeros(policy.shape, dtype=torch.bool)
+    for number, row in enumerate(rows):
+        node = token_trie(rows)
+        for place, token in enumerate(row):
+            allowed[number, place, list(node)] = True
+            node = node[token]
+        allowed[number, len(row) :, tokens[number, len(row) :]] = True  # what fills the row up costs nothing
+    allowed = allowed.to(policy.device)
+    masked = policy.masked_fill(~allowed, -torch.inf)
+    # What the policy itself rules out everywhere has to be chosen among all the same.
+    lost = ~masked.isfinite().any(dim=-1, keepdim=True)
+    scores = torch.where(lost & allowed, 0.0, masked).log_softmax(dim=-1).gather(-1, tokens[..., None])
+    return scores.squeeze(-1).sum(dim=-1)
+
+
 class LegalTokens:
     """What each of N episodes may still write of its next action.
 

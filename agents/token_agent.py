@@ -13,7 +13,7 @@ from gymnasium.spaces import Text
 from torch import Tensor
 
 from qsft_robot.agents.base import DECODINGS, Agent, Observation
-from qsft_robot.agents.legal import LegalTokens
+from qsft_robot.agents.legal import LegalTokens, legal_scores
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.models import LanguageModelShape, TransformerShape
 from qsft_robot.models.pictures import Pictures
@@ -171,6 +171,12 @@ class TokenAgent(Agent):
         Raises:
             DataError: an observation lacks a key, has another shape, or is not finite.
         """
+        pairs = list(zip(observations, memories, strict=True))
+        weighed = [self._weighs_whole_actions and bool(memory.legal) for memory in memories]
+        if any(weighed):
+            others = [pair for pair, whole in zip(pairs, weighed, strict=True) if not whole]
+            written = iter(self.act_batch(*zip(*others, strict=True)) if others else ())
+            return [self._weigh(*pair) if whole else next(written) for pair, whole in zip(pairs, weighed, strict=True)]
         started = self._start(observations, memories)
         caches = {name: cache for name, (cache, _) in started.items()}
         logits = {name: first for name, (_, first) in started.items()}
@@ -192,6 +198,29 @@ class TokenAgent(Agent):
             if memory.streams is not None:
                 memory.streams.act(action)
         return actions
+
+    @property
+    def _weighs_whole_actions(self) -> bool:
+        """Whether legal actions of several tokens are compared as wholes.
+
+        Token by token the likeliest beginning wins, `go to`, which twenty places share, over the likeliest action. A
+        pretrained model writes token by token all the same: it would have to read its stream once for each action.
+        """
+        pretrained = isinstance(self.shape, LanguageModelShape)
+        return self.acts_by_text and self.shape.dimensions > 1 and not pretrained
+
+    def _weigh(self, observation: Observation, memory: EpisodeMemory) -> str:
+        """One of the legal actions of an episode."""
+        assert isinstance(self.policy.tokenizer, TextTokenizer) and memory.legal is not None
+        legal, tokenizer = list(memory.legal), self.policy.tokenizer
+        pictures = None
+        if self._picture is not None:
+            pictures = np.repeat(self._image(observation)[None], len(legal), axis=0)
+        texts = [self._text(observation)] * len(legal)
+        inputs, tokens, lengths = scored_actions(tokenizer, texts, legal, self._context, self._device, pictures)
+        policy = self.algorithm.extract(self.algorithm.all_logits(inputs, tokens))
+        scores = legal_scores(policy, tokens, lengths.tolist())
+        return legal[int(self._choose(scores[None], [memory]))]
 
     def _start(
         self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qsft_robot.agents.base import as_observation
-from qsft_robot.agents.legal import LegalTokens
+from qsft_robot.agents.legal import LegalTokens, legal_scores
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
@@ -151,6 +151,28 @@ def test_the_length_of_an_action_does_not_bias_the_choice() -> None:
         assert probabilities[0, token] == 1.0
         choices.advance(torch.tensor([token]))
     assert choices.finished == [True]
+
+
+def test_whole_legal_actions_are_weighed_by_what_may_follow() -> None:
+    legal = ["go to desk 1\n", "go to desk 2\n", "go to bed 1\n", "take the big pen from desk 1\n"]
+    tokenizer = TextTokenizer.fit(iter(legal), legal, 280)
+    tokens, lengths = tokenizer.encode(legal)
+    alike = torch.zeros(len(legal), tokenizer.dimensions, tokenizer.bins)
+    scores = legal_scores(alike, torch.from_numpy(tokens), lengths.tolist()).exp()
+    # Half for each verb; of the first, half for each kind; of desks, half for each. Nothing for length.
+    torch.testing.assert_close(scores, torch.tensor([0.125, 0.125, 0.25, 0.5]))
+    assert int(scores.argmax()) == 3
+    generator = torch.Generator().manual_seed(0)
+    drawn: dict[tuple[int, ...], torch.Tensor] = {}
+    for number, row in enumerate(tokens.tolist()):
+        for place in range(len(row)):
+            alike[number, place] = drawn.setdefault(
+                tuple(row[:place]), torch.randn(tokenizer.bins, generator=generator)
+            )
+    scores = legal_scores(alike, torch.from_numpy(tokens), lengths.tolist())
+    torch.testing.assert_close(scores.exp().sum(), torch.tensor(1.0))
+    alike[:, 0] = -torch.inf  # a policy that rules out every first token chooses by the rest
+    assert legal_scores(alike, torch.from_numpy(tokens), lengths.tolist()).isfinite().all()
 
 
 def test_tokens_of_text_and_back() -> None:
