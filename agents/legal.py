@@ -40,6 +40,14 @@ def _trie_of(tokenizer: TextTokenizer, actions: tuple[str, ...]) -> Trie:
     return trie
 
 
+def _among(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Logits (..., bins) with those that are not `allowed` at minus infinity."""
+    masked = logits.masked_fill(~allowed, -torch.inf)
+    # What the policy itself rules out everywhere has to be chosen among all the same.
+    lost = ~masked.isfinite().any(dim=-1, keepdim=True)
+    return torch.where(lost & allowed, 0.0, masked)
+
+
 def legal_scores(policy: Tensor, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
     """Log-probabilities (C,) of C whole actions, each token's among those that one of the actions goes on with.
 
@@ -47,23 +55,19 @@ def legal_scores(policy: Tensor, tokens: Tensor, lengths: Sequence[int]) -> Tens
 
     Args:
         policy: logits (C, D, bins), each given the tokens of the action before it.
-        tokens: (C, D) of the actions.
+        tokens: (C, D) int64 of the actions, filled up with anything.
         lengths: how many tokens each has.
     """
+    # Each token itself, also those that fill a row up: alone in their place, they cost nothing.
+    allowed = torch.zeros(policy.shape, dtype=torch.bool, device=policy.device).scatter_(-1, tokens[..., None], True)
     rows = tuple(tuple(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True))
-    allowed = torch.zeros(policy.shape, dtype=torch.bool)
+    trie = token_trie(rows)
     for number, row in enumerate(rows):
-        node = token_trie(rows)
+        node = trie
         for place, token in enumerate(row):
             allowed[number, place, list(node)] = True
             node = node[token]
-        allowed[number, len(row) :, tokens[number, len(row) :]] = True  # what fills the row up costs nothing
-    allowed = allowed.to(policy.device)
-    masked = policy.masked_fill(~allowed, -torch.inf)
-    # What the policy itself rules out everywhere has to be chosen among all the same.
-    lost = ~masked.isfinite().any(dim=-1, keepdim=True)
-    scores = torch.where(lost & allowed, 0.0, masked).log_softmax(dim=-1).gather(-1, tokens[..., None])
-    return scores.squeeze(-1).sum(dim=-1)
+    return _among(policy, allowed).log_softmax(dim=-1).gather(-1, tokens[..., None]).squeeze(-1).sum(dim=-1)
 
 
 class LegalTokens:
@@ -97,10 +101,7 @@ class LegalTokens:
             else:
                 allowed[row] = False
                 allowed[row, list(node)] = True
-        masked = logits.masked_fill(~allowed, -torch.inf)
-        # What the policy itself rules out everywhere has to be chosen among all the same.
-        lost = ~masked.isfinite().any(dim=-1, keepdim=True)
-        return torch.where(lost & allowed, 0.0, masked)
+        return _among(logits, allowed)
 
     def advance(self, tokens: Tensor) -> bool:
         """Note the chosen tokens (N,); returns whether every action is complete."""
