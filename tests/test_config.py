@@ -160,6 +160,11 @@ def test_options_can_differ_in_evaluation() -> None:
         (["training.steps=true"], "training.steps = True: expected an integer"),
         (["training.compile=maybe"], "training.compile = 'maybe': expected true or false"),
         (["training.precision=fp16"], "training.precision = 'fp16': unknown value; "),
+        (["algorithm.leftover=uniform"], "algorithm: parameterisation=residual leaves probability to a dummy token"),
+        (
+            ["algorithm.leftover=dummies", "algorithm.parameterisation=direct"],
+            "algorithm: parameterisation=direct has one dummy token at most",
+        ),
         (
             ["training.batch_size=100", "training.segment_length=8"],
             "training: batch_size=100 must be a multiple of segment_length",

@@ -58,16 +58,6 @@ class QSFT(Algorithm):
         if settings.variant == "paper":
             settings = dataclasses.replace(settings, **PAPER)
         super().__init__(shape, settings, value_range)
-        if self.settings.parameterisation == "residual" and self.settings.leftover == "uniform":
-            raise ConfigurationError(
-                "algorithm.parameterisation=residual leaves probability to a dummy token: set "
-                "algorithm.leftover=dummy, or algorithm.parameterisation=direct for the uniform leftover of Eq. 3"
-            )
-        if self.settings.parameterisation == "direct" and self.settings.leftover == "dummies":
-            raise ConfigurationError(
-                "algorithm.parameterisation=direct has one dummy token at most: set algorithm.leftover=dummy, or "
-                "algorithm.parameterisation=residual"
-            )
         if isinstance(shape, LanguageModelShape) and self.outputs()["likelihood"] != shape.bins:
             raise ConfigurationError(
                 "algorithm.parameterisation=direct with a dummy token gives a pretrained model a new head: choose "

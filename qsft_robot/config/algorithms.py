@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from qsft_robot.config.fields import kind, setting, settings
@@ -42,6 +43,20 @@ class QsftConfig(AlgorithmConfig):
     )
     initial_value: float = setting(0.2, "value that every Q starts from", above=0, below=1)
     target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.variant == "paper":
+            return
+        if self.parameterisation == "residual" and self.leftover == "uniform":
+            yield (
+                "parameterisation=residual leaves probability to a dummy token: choose leftover=dummy, or "
+                "parameterisation=direct for the uniform leftover of Eq. 3"
+            )
+        if self.parameterisation == "direct" and self.leftover == "dummies":
+            yield (
+                "parameterisation=direct has one dummy token at most: choose leftover=dummy, or parameterisation=residual"
+            )
 
 
 @kind(AlgorithmConfig, "bc")
