@@ -19,7 +19,7 @@ from qsft_robot.models import LanguageModelShape, TransformerShape
 from qsft_robot.models.pictures import Pictures
 from qsft_robot.tokenization import TextTokenizer
 from qsft_robot.training.policy_files import Policy, load_policy
-from qsft_robot.training.text import Streams, padded_prompts, prompts, scored_actions
+from qsft_robot.training.text import Streams, padded_prompts, prompts, scored_actions, scored_alternatives
 
 SHARP_TEMPERATURE = 0.2
 """Of `sharp` decoding. Greedy decoding never does what is likely soon but never likeliest now, such as closing the
@@ -213,11 +213,10 @@ class TokenAgent(Agent):
         """One of the legal actions of an episode."""
         assert isinstance(self.policy.tokenizer, TextTokenizer) and memory.legal is not None
         legal, tokenizer = list(memory.legal), self.policy.tokenizer
-        pictures = None
-        if self._picture is not None:
-            pictures = np.repeat(self._image(observation)[None], len(legal), axis=0)
-        texts = [self._text(observation)] * len(legal)
-        inputs, tokens, lengths = scored_actions(tokenizer, texts, legal, self._context, self._device, pictures)
+        picture = None if self._picture is None else self._image(observation)
+        inputs, tokens, lengths = scored_alternatives(
+            tokenizer, self._text(observation), legal, self._context, self._device, picture
+        )
         policy = self.algorithm.extract(self.algorithm.all_logits(inputs, tokens))
         scores = legal_scores(policy, tokens, lengths.tolist())
         return legal[int(self._choose(scores[None], [memory]))]

@@ -55,7 +55,8 @@ class QsftConfig(AlgorithmConfig):
             )
         if self.parameterisation == "direct" and self.leftover == "dummies":
             yield (
-                "parameterisation=direct has one dummy token at most: choose leftover=dummy, or parameterisation=residual"
+                "parameterisation=direct has one dummy token at most: choose leftover=dummy, or "
+                "parameterisation=residual"
             )
 
 

@@ -149,9 +149,11 @@ class LineTransformer(nn.Module):
         """Features (N, D, width) before each token of N actions.
 
         `observation` holds `stream` (R, T) int64, `positions` (N, D) int64, places in the flattened stream, and where
-        the shape has a picture `image` (R, H, W, 3) uint8.
+        the shape has a picture `image` (R, H, W, 3) uint8. Streams that begin with the same tokens may say so by
+        `shared`, how many, as whole lines: these are read once, and `image` is one (1, H, W, 3).
         """
-        return self._encode(observation["stream"], observation["positions"], self._pictures(observation))
+        shared = int(observation["shared"]) if "shared" in observation else 0
+        return self._encode(observation["stream"], observation["positions"], self._pictures(observation), shared)
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
@@ -175,7 +177,7 @@ class LineTransformer(nn.Module):
     def _pictures(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         return None if self.picture is None else self.picture(observation["image"])
 
-    def _encode(self, stream: Tensor, positions: Tensor, pictures: Tensor | None) -> Tensor:
+    def _encode(self, stream: Tensor, positions: Tensor, pictures: Tensor | None, shared: int = 0) -> Tensor:
         """Features (..., width) at `positions` (...) of the flattened stream (R, T)."""
         length = stream.shape[1]
         ends = stream == self.shape.end_of_line
@@ -193,6 +195,14 @@ class LineTransformer(nn.Module):
         whole = ends.gather(1, place)
         features = self._vectors(stream, ends, place, whole)
         row, number = positions // length, number.flatten()[positions]
+        if shared:
+            # One sequence: the lines that are the same, then the parts of every stream's action, each for itself.
+            common = int(ends[0, :shared].sum())
+            rest = features.shape[1] - common
+            number = torch.where(number < common, number, number + row * rest)
+            row = torch.zeros_like(row)
+            features = torch.cat([features[:1, :common], features[:, common:].reshape(1, -1, self.shape.width)], dim=1)
+            whole = torch.arange(features.shape[1], device=stream.device)[None] < common
         if pictures is not None:
             features = torch.cat([pictures, features], dim=1)
             whole = functional.pad(whole, (pictures.shape[1], 0), value=True)

@@ -90,12 +90,12 @@ class TextTransformer(nn.Module):
         """Features (N, D, width) before each token of N actions.
 
         `observation` holds `stream` (R, T) int64, `positions` (N, D) int64, places in the flattened stream, and
-        where the shape has a picture `image` (R, H, W, 3) uint8.
+        where the shape has a picture `image` (R, H, W, 3) uint8, or one (1, H, W, 3) for all.
         """
         stream, positions = observation["stream"], observation["positions"]
         features = self.embedding(stream) + self.position[: stream.shape[1]]
         if self.picture is not None:
-            pictures = self.picture(observation["image"])
+            pictures = self.picture(observation["image"]).expand(len(stream), -1, -1)
             features = torch.cat([pictures, features], dim=1)
             positions = positions + (positions // stream.shape[1] + 1) * pictures.shape[1]
         return self.output_norm(features_at(self.blocks, features, positions))

@@ -180,6 +180,23 @@ def scored_actions(
     return observation, torch.from_numpy(tokens).to(device), lengths
 
 
+def scored_alternatives(
+    tokenizer: TextTokenizer,
+    text: str,
+    actions: Sequence[str],
+    context: int,
+    device: torch.device,
+    picture: np.ndarray | None = None,
+) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
+    """The same for actions that could all be taken in one text with one picture (H, W, 3)."""
+    observation, tokens, lengths = scored_actions(tokenizer, [text] * len(actions), actions, context, device)
+    # The first token of every action is predicted from the last one of the text.
+    observation["shared"] = observation["positions"][0, 0] + 1
+    if picture is not None:
+        observation["image"] = torch.from_numpy(np.ascontiguousarray(picture[None])).to(device)
+    return observation, tokens, lengths
+
+
 class TextConverter:
     """Builds the streams of a batch and lets pi_phi score them.
 

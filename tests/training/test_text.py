@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from qsft_robot.models import LineTransformerShape, TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
-from qsft_robot.training.text import Streams, TextConverter, prompts, scored_actions
+from qsft_robot.training.text import Streams, TextConverter, prompts, scored_actions, scored_alternatives
 
 SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=6"]
 
@@ -259,6 +260,29 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
                 if dimension < lengths[row]:
                     torch.testing.assert_close(scored[row, dimension], logits[row])
             logits = network.step(cache, torch.from_numpy(tokens[:, dimension]), dimension + 1)
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
+    text, actions = "A\n1 2\nb y\n", ["go there now\n", "go\n", "stay there\n"]
+    tokenizer = TextTokenizer.fit(iter([text, *actions]), actions, 280)
+    torch.manual_seed(0)
+    common: dict[str, Any] = {
+        "bins": tokenizer.bins, "outputs": tokenizer.bins, "context": 64,
+        "width": 16, "layers": 2, "heads": 2, "dimensions": tokenizer.dimensions, "image": (16, 16),
+        "image_tokens": 2, "channels": (4, 4),
+    }  # fmt: skip
+    text_of = {"vocabulary": tokenizer.vocabulary, "end_of_line": tokenizer.end_of_line, "padding": tokenizer.padding}
+    shape = LineTransformerShape(**common, **text_of, pairs=True) if lines else TextTransformerShape(**common)
+    network, cpu = shape.network().double(), torch.device("cpu")
+    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    together, _, lengths = scored_alternatives(tokenizer, text, actions, 64, cpu, picture)
+    with torch.inference_mode():
+        found = network.encode(together)
+        for row, action in enumerate(actions):
+            alone, _, _ = scored_actions(tokenizer, [text], [action], 64, cpu, picture[None])
+            count = int(lengths[row])
+            torch.testing.assert_close(found[row, :count], network.encode(alone)[0, :count])
 
 
 def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
