@@ -151,6 +151,7 @@ class LineTransformerConfig(ModelConfig):
     instruction_lines: int = setting(
         0, "first lines of an observation, whose words are marked where they occur again", minimum=0
     )
+    pointers: int = setting(0, "attention heads that copy tokens of lines into written actions", minimum=0)
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(2, "layers of the transformer", minimum=1)
@@ -160,6 +161,10 @@ class LineTransformerConfig(ModelConfig):
     def check(self) -> Iterator[str]:
         """Rules between the fields."""
         yield from _heads_share_the_width(self.width, self.heads)
+        if self.pointers and self.width % self.pointers:
+            yield f"width={self.width} must be a multiple of pointers={self.pointers}"
+        if self.pointers and self.actions == "whole":
+            yield f"pointers={self.pointers} copy tokens into actions=written; whole ones have none"
 
 
 @kind(ModelConfig, "language_model")

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qsft_robot.models.image_encoder import DenseImageEncoder
+from qsft_robot.models.line_pointers import LinePointers
 from qsft_robot.models.shape import Shape
-from qsft_robot.models.transformer import TransformerBlock, features_at
+from qsft_robot.models.transformer import TransformerBlock, before_last, last_features
 
 TOKEN_SCALE = 0.3
 """Standard deviation of the tokens' vectors at the start. A line's is the sum of a few."""
@@ -51,6 +52,7 @@ class LineTransformerShape(Shape):
         above: whether a token is taken together with the one above it.
         pairs: whether a line is taken together with the one above as a whole.
         instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
+        pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none.
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
@@ -67,6 +69,7 @@ class LineTransformerShape(Shape):
     above: bool = True
     pairs: bool = False
     instruction_lines: int = 0
+    pointers: int = 0
     columns: int = 8
     width: int = 128
     layers: int = 2
@@ -144,9 +147,14 @@ class LineTransformer(nn.Module):
         self.output_norm = nn.LayerNorm(shape.width)
         self.head_weight = nn.Parameter(0.02 * torch.randn(shape.width, shape.outputs))
         self.head_bias = nn.Parameter(torch.zeros(shape.outputs))
+        self.pointers: LinePointers | None = None
+        if shape.pointers:
+            self.pointers = LinePointers(shape.width, shape.pointers, shape.bins)
+            blocks = shape.outputs // shape.bins
+            self.head_gain = nn.Parameter(torch.zeros(blocks, shape.pointers, shape.columns))
 
     def encode(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Features (N, D, width) before each token of N actions.
+        """Features (N, D, ...) before each token of N actions; with pointers, what they add follows the width.
 
         `observation` holds `stream` (R, T) int64, `positions` (N, D) int64, places in the flattened stream, and where
         the shape has a picture `image` (R, H, W, 3) uint8. Streams that begin with the same tokens may say so by
@@ -157,7 +165,11 @@ class LineTransformer(nn.Module):
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
-        return context @ self.head_weight + self.head_bias
+        logits = context[..., : self.shape.width] @ self.head_weight + self.head_bias
+        if self.pointers is None:
+            return logits
+        copied = context[..., self.shape.width :]
+        return logits + functional.pad(copied, (0, self.shape.outputs - copied.shape[-1]))
 
     def start(self, observation: Mapping[str, Tensor]) -> tuple[LineCache, Tensor]:
         """The cache, and logits (N, outputs) of the first token after `prompt` (N, P), filled up in front."""
@@ -172,7 +184,7 @@ class LineTransformer(nn.Module):
     def _last(self, cache: LineCache) -> Tensor:
         rows, length = cache.stream.shape
         last = torch.arange(1, rows + 1, device=cache.stream.device) * length - 1
-        return self._encode(cache.stream, last, cache.pictures) @ self.head_weight + self.head_bias
+        return self(self._encode(cache.stream, last, cache.pictures), last)
 
     def _pictures(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         return None if self.picture is None else self.picture(observation["image"])
@@ -194,13 +206,13 @@ class LineTransformer(nn.Module):
 
         whole = ends.gather(1, place)
         features = self._vectors(stream, ends, place, whole)
-        row, number = positions // length, number.flatten()[positions]
+        line, row, number = number, positions // length, number.flatten()[positions]
         if shared:
             # One sequence: the lines that are the same, then the parts of every stream's action, each for itself.
             common = int(ends[0, :shared].sum())
             rest = features.shape[1] - common
             number = torch.where(number < common, number, number + row * rest)
-            row = torch.zeros_like(row)
+            row, stream, line = torch.zeros_like(row), stream[:1, :shared], line[:1, :shared]
             features = torch.cat([features[:1, :common], features[:, common:].reshape(1, -1, self.shape.width)], dim=1)
             whole = torch.arange(features.shape[1], device=stream.device)[None] < common
         if pictures is not None:
@@ -212,7 +224,27 @@ class LineTransformer(nn.Module):
             # Nothing but itself sees a part of a line: the whole line says it all.
             itself = torch.eye(whole.shape[1], dtype=torch.bool, device=stream.device)
             mask = (whole[:, None] & torch.ones_like(itself).tril() | itself)[:, None]
-        return self.output_norm(features_at(self.blocks, features, row * features.shape[1] + number, mask))
+        size = features.shape[1]
+        chosen, inverse = (row * size + number).unique(return_inverse=True)
+        lines = before_last(self.blocks, features, mask)
+        found = self.output_norm(last_features(self.blocks, lines, chosen, mask))
+        if self.pointers is not None:
+            shown = 0 if pictures is None else pictures.shape[1]
+            row, number = chosen // size, chosen % size
+            before = torch.arange(size, device=stream.device) <= number[:, None]
+            # An episode's first line is there for every token that is predicted.
+            visible = (before & whole.expand(len(features), -1)[row])[:, shown:]
+            place = self._columns(stream) + line * self.shape.columns
+            place = place.masked_fill(stream == self.shape.padding, -1)
+            added = self.pointers(found, row, lines[:, shown:], visible, stream, place, self.head_gain)
+            found = torch.cat([found, added.to(found.dtype)], dim=-1)
+        return found[inverse]
+
+    def _columns(self, stream: Tensor) -> Tensor:
+        """(R, T) the place of each token in its line; that of later ones is the last that is told apart."""
+        start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
+        place = torch.arange(stream.shape[1], device=stream.device)
+        return (place - start).clamp_max(self.shape.columns - 1)
 
     def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
         """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""

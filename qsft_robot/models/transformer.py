@@ -82,10 +82,21 @@ def features_at(blocks: nn.ModuleList, features: Tensor, places: Tensor, mask: T
     (..., width).
     """
     chosen, inverse = places.unique(return_inverse=True)
+    return last_features(blocks, before_last(blocks, features, mask), chosen, mask)[inverse]
+
+
+def before_last(blocks: nn.ModuleList, features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What all blocks but the last make of `features` (batch, length, width)."""
+    for layer in range(len(blocks) - 1):
+        features = blocks[layer](features, mask, None, layer, causal=mask is None)
+    return features
+
+
+def last_features(blocks: nn.ModuleList, features: Tensor, chosen: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What the last block makes of them at the places `chosen` (N,) in the flattened sequences: (N, width)."""
     last = len(blocks) - 1
-    for layer, block in enumerate(blocks):
-        features = block(features, mask, None, layer, causal=mask is None, chosen=chosen if layer == last else None)
-    return features[inverse]
+    result: Tensor = blocks[last](features, mask, None, last, causal=mask is None, chosen=chosen)
+    return result
 
 
 class Transformer(nn.Module):

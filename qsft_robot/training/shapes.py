@@ -131,6 +131,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             above=model.above,
             pairs=model.pairs,
             instruction_lines=model.instruction_lines,
+            pointers=model.pointers,
             columns=model.columns,
             width=model.width,
             layers=model.layers,

@@ -236,9 +236,10 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
         heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4), pairs=True,
-        instruction_lines=1,
+        instruction_lines=1, pointers=2,
     )  # fmt: skip
     network = shape.network().double()
+    torch.nn.init.normal_(network.head_gain)
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
     streams = Streams(tokenizer, 64, growing=False)
     tokens, lengths = tokenizer.encode(actions)
@@ -273,8 +274,11 @@ def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
         "image_tokens": 2, "channels": (4, 4),
     }  # fmt: skip
     text_of = {"vocabulary": tokenizer.vocabulary, "end_of_line": tokenizer.end_of_line, "padding": tokenizer.padding}
-    shape = LineTransformerShape(**common, **text_of, pairs=True) if lines else TextTransformerShape(**common)
-    network, cpu = shape.network().double(), torch.device("cpu")
+    network: Any = TextTransformerShape(**common).network()
+    if lines:
+        network = LineTransformerShape(**common, **text_of, pairs=True, pointers=2).network()
+        torch.nn.init.normal_(network.head_gain)
+    network, cpu = network.double(), torch.device("cpu")
     picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
     together, _, lengths = scored_alternatives(tokenizer, text, actions, 64, cpu, picture)
     with torch.inference_mode():
@@ -283,6 +287,44 @@ def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
             alone, _, _ = scored_actions(tokenizer, [text], [action], 64, cpu, picture[None])
             count = int(lengths[row])
             torch.testing.assert_close(found[row, :count], network.encode(alone)[0, :count])
+
+
+def test_pointers_write_names_that_no_action_of_the_data_had() -> None:
+    # Which of two boxes is red: the name of the box is to be written. Boxes 5 to 8 were never asked for.
+    def example(name: int, other: int, first: bool) -> tuple[str, str]:
+        boxes = [f"box {name} red", f"box {other} blue"]
+        return "\n".join(boxes if first else boxes[::-1]) + "\n", f"open {name}\n"
+
+    names = range(1, 9)
+    every = [(a, b, first) for a in names for b in names if a != b for first in (True, False)]
+    known = [each for each in every if each[0] < 5]
+    new = [each for each in every if each[0] > 4]
+    tokenizer = TextTokenizer.fit((example(*each)[0] for each in every), [f"open {name}\n" for name in names], 290)
+    torch.manual_seed(0)
+    shape = LineTransformerShape(
+        bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary, context=32, columns=4,
+        end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, width=16, layers=1, heads=2,
+        dimensions=tokenizer.dimensions, above=False, pointers=2,
+    )  # fmt: skip
+    network = shape.network()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01, weight_decay=1e-4)
+
+    def logits(chosen: list[tuple[int, int, bool]]) -> tuple[torch.Tensor, torch.Tensor]:
+        texts, actions = zip(*(example(*each) for each in chosen), strict=True)
+        observation, tokens, _ = scored_actions(tokenizer, texts, actions, 32, torch.device("cpu"))
+        return network(network.encode(observation), tokens), tokens
+
+    for _ in range(150):
+        found, tokens = logits(known)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(found.flatten(0, 1), tokens.flatten()).backward()
+        optimizer.step()
+    names_of = torch.tensor(sorted({tokenizer.written(f"open {name}")[-2] for name in names}))
+    with torch.inference_mode():
+        found, tokens = logits(new)
+    place = (tokens[0] == tokenizer.end_of_line).nonzero()[0, 0] - 1
+    best = names_of[found[:, place, names_of].argmax(dim=-1)]
+    assert (best == tokens[:, place]).float().mean() > 0.9
 
 
 def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:

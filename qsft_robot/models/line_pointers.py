@@ -1,0 +1,62 @@
+"""Logits for the tokens of the lines that attention picks out: names are copied, not learned one by one.
+
+With w(h, l) the attention of head h to line l, and x the token at place c of a line,
+
+    logit(x) += GAIN_SCALE * sum over h, l, c with x at place c of l of   w(h, l) * gain(h, c)
+
+After pointer-generator networks (See et al. 2017), but added to the logits, so that it also serves an algorithm whose
+logits are values.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+GAIN_SCALE = 16.0
+"""Gains start at zero and should reach logits of a few units within as many optimiser steps as other weights matter."""
+
+
+class LinePointers(nn.Module):
+    """See the module's docstring.
+
+    Args:
+        width: of the features.
+        heads: attention heads, each with gains of its own.
+        bins: number of tokens.
+    """
+
+    def __init__(self, width: int, heads: int, bins: int) -> None:
+        super().__init__()
+        self.heads, self.bins = heads, bins
+        self.norm = nn.LayerNorm(width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.query = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, features: Tensor, row: Tensor, lines: Tensor, visible: Tensor, tokens: Tensor, place: Tensor, gain: Tensor
+    ) -> Tensor:
+        """What is added to the logits (N, blocks * bins).
+
+        Args:
+            features: (N, width) of what decides.
+            row: (N,) int64, the stream of each.
+            lines: (R, E, width) of each stream.
+            visible: (N, E) bool, which lines it may copy from; at least one.
+            tokens: (R, T) int64 of each stream.
+            place: (R, T) int64, the line of each token times the number of columns, plus its column; negative where
+                there is nothing to copy.
+            gain: (blocks, heads, columns).
+        """
+        count = len(visible)
+        query = self.query(features).view(count, self.heads, 1, -1)
+        key = self.key(self.norm(lines)).view(*lines.shape[:2], self.heads, -1).transpose(1, 2)
+        scores = (query * key[row]).sum(dim=-1) / math.sqrt(query.shape[-1])
+        weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(dim=-1)
+        weighted = torch.einsum("nhe,bhc->nbec", weights, GAIN_SCALE * gain.to(weights.dtype)).flatten(2)
+        index = place[row][:, None].expand(-1, len(gain), -1)
+        of_tokens = weighted.gather(2, index.clamp_min(0)).masked_fill(index < 0, 0.0)
+        added = of_tokens.new_zeros(count, len(gain), self.bins)
+        return added.scatter_add(2, tokens[row][:, None].expand_as(index), of_tokens).flatten(1)
