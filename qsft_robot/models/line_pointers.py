@@ -44,7 +44,7 @@ class LinePointers(nn.Module):
             features: (N, width) of what decides.
             row: (N,) int64, the stream of each.
             lines: (R, E, width) of each stream.
-            visible: (N, E) bool, which lines it may copy from; at least one.
+            visible: (N, E) bool, which lines it may copy from.
             tokens: (R, T) int64 of each stream.
             place: (R, T) int64, the line of each token times the number of columns, plus its column; negative where
                 there is nothing to copy.
@@ -54,7 +54,9 @@ class LinePointers(nn.Module):
         query = self.query(features).view(count, self.heads, 1, -1)
         key = self.key(self.norm(lines)).view(*lines.shape[:2], self.heads, -1).transpose(1, 2)
         scores = (query * key[row]).sum(dim=-1) / math.sqrt(query.shape[-1])
-        weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(dim=-1)
+        seen = visible[:, None]
+        # Not minus infinity: where there is nothing to copy from, the gradient must be a number all the same.
+        weights = scores.masked_fill(~seen, -1e4).softmax(dim=-1) * seen
         weighted = torch.einsum("nhe,bhc->nbec", weights, GAIN_SCALE * gain.to(weights.dtype)).flatten(2)
         index = place[row][:, None].expand(-1, len(gain), -1)
         of_tokens = weighted.gather(2, index.clamp_min(0)).masked_fill(index < 0, 0.0)

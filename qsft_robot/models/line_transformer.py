@@ -232,7 +232,6 @@ class LineTransformer(nn.Module):
             shown = 0 if pictures is None else pictures.shape[1]
             row, number = chosen // size, chosen % size
             before = torch.arange(size, device=stream.device) <= number[:, None]
-            # An episode's first line is there for every token that is predicted.
             visible = (before & whole.expand(len(features), -1)[row])[:, shown:]
             place = self._columns(stream) + line * self.shape.columns
             place = place.masked_fill(stream == self.shape.padding, -1)
