@@ -222,6 +222,9 @@ class TrainingConfig:
     )
     held_out_fraction: float = setting(0.1, "share of episodes kept for early stopping", above=0, below=1)
     evaluation_period: int = setting(250, "steps between two looks at the held-out episodes", minimum=1)
+    early_stopping: bool = setting(
+        True, "the behaviour policy acts by the weights of the lowest held-out loss, not by the last ones"
+    )
     patience: int = setting(4, "looks without improvement before the behaviour policy stops", minimum=1)
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "auto takes bfloat16 where it is faster")
     compile: bool = setting(False, "compile the model with torch.compile")

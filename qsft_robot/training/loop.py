@@ -41,7 +41,8 @@ class Stage:
     Attributes:
         name: for example "behaviour"; names folders and metrics.
         steps: how many at most.
-        early_stopping: keep the weights of the best held-out loss, and stop after `patience` looks without a better.
+        early_stopping: keep the weights of the best held-out loss, and stop after `patience` looks without a better,
+            where the settings do not say otherwise.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TrainingLoop:
         accelerator: Accelerator,
     ) -> None:
         self.stage, self.batch_at, self.held_out = stage, batch_at, held_out
+        self.early_stopping = stage.early_stopping and settings.early_stopping
         self.settings, self.folder, self.seed, self.accelerator = settings, folder, seed, accelerator
         self.algorithm = algorithm.to(accelerator.device)
         self.parameters = algorithm.trained_parameters()
@@ -111,7 +113,7 @@ class TrainingLoop:
                     progress.update(self.step, record)
                 if self.step % self.settings.checkpoint_period == 0 or self.step == self.stage.steps:
                     self._save()
-        if self.stage.early_stopping and self.best_weights:
+        if self.early_stopping and self.best_weights:
             self._load_weights(self.best_weights)
             logger.info(
                 "%s: kept the weights of step %d (held-out loss %.4f)", self.stage.name, self.best_step, self.best
@@ -165,14 +167,14 @@ class TrainingLoop:
             loss = float(np.average(losses, weights=weights)) if losses else math.inf
             if loss < self.best:
                 self.best, self.best_step = loss, self.step
-                if self.stage.early_stopping:
+                if self.early_stopping:
                     networks = self.algorithm.networks.state_dict()
                     self.best_weights = {key: value.clone() for key, value in networks.items()}
         return loss
 
     def _out_of_patience(self) -> bool:
         waited = self.step - self.best_step
-        return self.stage.early_stopping and waited >= self.settings.patience * self.settings.evaluation_period
+        return self.early_stopping and waited >= self.settings.patience * self.settings.evaluation_period
 
     def _load_weights(self, weights: dict[str, Tensor]) -> None:
         self.algorithm.networks.load_state_dict(weights)

@@ -62,6 +62,21 @@ def test_a_run_leaves_everything_a_user_looks_for(configure: Configure, tmp_path
     assert not list(folder.rglob("*.pkl")) and not list(folder.rglob("*.npy"))
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_early_stopping_keeps_the_weights_of_the_lowest_held_out_loss(
+    configure: Configure, tmp_path: Path, early: bool
+) -> None:
+    # Nine episodes and so large a learning rate are soon learned by heart.
+    words = ("algorithm=bc", "training.behaviour_steps=400", "training.learning_rate=0.01", "evaluation.compare=false")
+    result = Experiment(configure(*words, f"training.early_stopping={str(early).lower()}", "training.patience=2")).run()
+    records = [each for each in read_metrics(tmp_path / "run") if "held_out_loss" in each]
+    losses = [record["held_out_loss"] for record in records]
+    assert min(losses) < losses[-1]
+    assert (records[-1]["step"] == 400) is not early
+    kept = result["diagnostics"]["behaviour_nll"]
+    assert kept == pytest.approx(min(losses) if early else losses[-1], rel=0.05)
+
+
 def test_killed_and_resumed_runs_end_with_the_same_weights(
     configure: Configure, dataset: Path, tmp_path: Path, root: Path
 ) -> None:
