@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, frozen_copy, move_towards, token_targets
+from qsft_robot.config.fields import messages
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.language_model import LanguageModelShape
 
@@ -58,6 +59,8 @@ class QSFT(Algorithm):
         if settings.variant == "paper":
             settings = dataclasses.replace(settings, **PAPER)
         super().__init__(shape, settings, value_range)
+        for message in messages(self.settings):
+            raise ConfigurationError(f"algorithm: {message}")
         if isinstance(shape, LanguageModelShape) and self.outputs()["likelihood"] != shape.bins:
             raise ConfigurationError(
                 "algorithm.parameterisation=direct with a dummy token gives a pretrained model a new head: choose "
