@@ -115,6 +115,7 @@ def draw(rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any], path: Path)
             axes.errorbar([row["size"] for row in mine], rates, yerr=_errors(mine), marker="o", capsize=3, label=method)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
         axes.set_xlabel("collected episodes")
         axes.legend()
     else:
