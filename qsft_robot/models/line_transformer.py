@@ -233,16 +233,16 @@ class LineTransformer(nn.Module):
             row, number = chosen // size, chosen % size
             before = torch.arange(size, device=stream.device) <= number[:, None]
             visible = (before & whole.expand(len(features), -1)[row])[:, shown:]
-            place = self._columns(stream) + line * self.shape.columns
+            start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
+            place = self._columns(start) + line * self.shape.columns
             place = place.masked_fill(stream == self.shape.padding, -1)
             added = self.pointers(found, row, lines[:, shown:], visible, stream, place, self.head_gain)
             found = torch.cat([found, added.to(found.dtype)], dim=-1)
         return found[inverse]
 
-    def _columns(self, stream: Tensor) -> Tensor:
-        """(R, T) the place of each token in its line; that of later ones is the last that is told apart."""
-        start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
-        place = torch.arange(stream.shape[1], device=stream.device)
+    def _columns(self, start: Tensor) -> Tensor:
+        """(R, T) the place of each token in its line, as far as places are told apart; `start` (R, T) of the lines."""
+        place = torch.arange(start.shape[1], device=start.device)
         return (place - start).clamp_max(self.shape.columns - 1)
 
     def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
@@ -265,7 +265,7 @@ class LineTransformer(nn.Module):
     def _tokens(self, stream: Tensor, start: Tensor, empty: Tensor) -> Tensor:
         """What each token (R, T) adds to its line: (R, T, width)."""
         place = torch.arange(stream.shape[1], device=stream.device)
-        offset = (place - start).clamp_max(self.shape.columns - 1) * self.shape.vocabulary
+        offset = self._columns(start) * self.shape.vocabulary
         written = ~empty
         added = self.token((stream + offset)[written])
         if self.gate is not None and self.above is not None:

@@ -188,7 +188,10 @@ def scored_alternatives(
     device: torch.device,
     picture: np.ndarray | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
-    """The same for actions that could all be taken in one text with one picture (H, W, 3)."""
+    """As `scored_actions`, for actions that could all be taken in one text with one picture (H, W, 3).
+
+    `shared`, beside the streams, is how many of their tokens are the text's and so the same in all.
+    """
     observation, tokens, lengths = scored_actions(tokenizer, [text] * len(actions), actions, context, device)
     # The first token of every action is predicted from the last one of the text.
     observation["shared"] = observation["positions"][0, 0] + 1

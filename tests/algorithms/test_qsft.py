@@ -9,7 +9,8 @@ import torch
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.qsft import QSFT
 from qsft_robot.config import TrainConfig, load
-from qsft_robot.errors import DataError
+from qsft_robot.config.algorithms import QsftConfig
+from qsft_robot.errors import ConfigurationError, DataError
 from tests.algorithms import tabular
 
 
@@ -151,6 +152,16 @@ def test_tokens_outside_the_support_are_never_chosen_and_never_backed_up() -> No
     torch.testing.assert_close(algorithm.state_value(logits, log_pi), torch.sigmoid(torch.tensor([-2.0])))
     policy = algorithm.extract({"behaviour": log_pi, "likelihood": logits})
     assert policy[0, 1] == -torch.inf and torch.isfinite(policy[0, 0])
+
+
+def test_residual_with_uniform_leftover_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="leftover=dummy"):
+        QSFT(tabular.SHAPE, QsftConfig(kind="qsft", leftover="uniform"), ValueRange())
+
+
+def test_a_dummy_for_each_token_takes_the_residual_form() -> None:
+    with pytest.raises(ConfigurationError, match="parameterisation=residual"):
+        QSFT(tabular.SHAPE, QsftConfig(kind="qsft", leftover="dummies", parameterisation="direct"), ValueRange())
 
 
 def test_values_do_not_depend_on_how_well_pi_phi_knows_what_was_done() -> None:
