@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pybullet
 
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.sim.countertop.arm import ARM_JOINTS
 from qsft_robot.sim.countertop.camera import FixedCamera
 from qsft_robot.sim.countertop.environment import CountertopEnv, scale_position
 from qsft_robot.sim.countertop.kinematics import Vector
@@ -95,6 +96,7 @@ class DrawerGraspEnv(CountertopEnv):
             pybullet.changeDynamics(self._drawer_body, link, lateralFriction=0.8, physicsClientId=self._client)
         for side in (-1.0, 1.0):
             self._add_box(POST_HALF_EXTENTS, (POST_X, side * POST_Y, POST_HALF_EXTENTS[2]), POST_COLOUR)
+        self._tie_to_arm()
         self._bar_body = self._load_bar()
         self.bar_in_play = False
         return [(self._drawer_body, DRAWER_LINK), (self._bar_body, -1)]
@@ -152,6 +154,25 @@ class DrawerGraspEnv(CountertopEnv):
             force=DRAWER_FRICTION,
             physicsClientId=self._client,
         )
+
+    def _tie_to_arm(self) -> None:
+        """Have the solver take arm and drawer together always, by a gear between them that transmits no force.
+
+        Left alone it does so while they are near each other, in its memory of what was near, and the order in which it
+        goes through the joints, with it the last bits, would depend on what ran before the episode.
+        """
+        gear = pybullet.createConstraint(
+            self.arm.body,
+            ARM_JOINTS[0],
+            self._drawer_body,
+            DRAWER_LINK,
+            pybullet.JOINT_GEAR,
+            (0.0, 0.0, 1.0),
+            (0.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0),
+            physicsClientId=self._client,
+        )
+        pybullet.changeConstraint(gear, maxForce=0.0, gearRatio=1.0, physicsClientId=self._client)
 
     def _load_bar(self) -> int:
         """A bar with a knob on it, as one body."""

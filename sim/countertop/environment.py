@@ -142,6 +142,8 @@ class CountertopEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             fixedTimeStep=1.0 / PHYSICS_RATE,
             numSolverIterations=SOLVER_ITERATIONS,
             deterministicOverlappingPairs=1,
+            # An early end of the solver's iterations would hang on all bodies that it happens to solve together.
+            solverResidualThreshold=0.0,
             physicsClientId=self._client,
         )
         pybullet.setGravity(0.0, 0.0, GRAVITY, physicsClientId=self._client)

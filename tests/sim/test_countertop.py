@@ -122,29 +122,34 @@ def test_normals_have_length_one_to_the_last_bit(shape):
         assert np.allclose(normal, direction / np.linalg.norm(direction), atol=1e-6)
 
 
-@pytest.mark.xfail(strict=False, reason="known defect: about 1 of 150 episodes differs by some 1e-8 m after a reset")
-@pytest.mark.parametrize("task", TASKS)
-def test_the_physics_is_the_same_in_every_digit(make, task):
-    """Rounded observations could hide a difference that grows later."""
+@pytest.mark.parametrize(
+    ("task", "seeds"),
+    [(qsft_robot.sim.PICK_PLACE, (*range(4), 47, 48)), (qsft_robot.sim.DRAWER_GRASP, (*range(4), *range(126, 130)))],
+)
+def test_the_physics_is_the_same_in_every_digit(make, task, seeds):
+    """Rounded observations could hide a difference that grows later.
+
+    The last seeds differed by 1e-10 while the solver ended early, and while it took arm and drawer together at times.
+    """
 
     def trace(env, seed):
         agent = make_scripted_agent(env)
         observation, _ = env.reset(seed=seed)
         agent.reset(seed)
         rows = []
-        for _ in range(20):
-            observation, _, terminated, _, _ = env.step(agent.act(observation))
+        ended = False
+        while not ended:
+            observation, _, terminated, truncated, _ = env.step(agent.act(observation))
             rows.append((env.object_pose(), env.tool_position, env.arm.read()))
-            if terminated:
-                break
+            ended = terminated or truncated
         return rows
 
     used = make(task, observation="state")
-    for seed in range(15):
+    for seed in seeds:
         fresh = make(task, observation="state")
         assert trace(used, seed) == trace(fresh, seed)
         fresh.close()
-        trace(used, 100 + seed)
+        trace(used, 1000 + seed)
 
 
 def test_seeds_vary_kind_colour_place_angle_and_friction(make):
