@@ -37,7 +37,7 @@ class HouseholdImperfections:
         slips: probability of saying some other admissible command instead, on average over episodes.
         repeats: probability that a slip repeats the last command's verb, where it can.
         forgetting: probability of forgetting, in an episode, the change (clean, heat, cool), the lamp, the second
-            thing, or where to bring the one thing.
+            thing, or where to bring the one thing. Without a lamp or a second thing to look for, it strolls about.
         wrong_things: probability of taking something that is not asked for, once in an episode.
     """
 
@@ -127,7 +127,7 @@ class ScriptedHousehold(Agent):
         if held.kind != self._object:
             return self._get_rid_of(held.name)
         if task.lamp:
-            return f"examine {held.name}" if self._forgets else self._use_lamp()
+            return self._stroll() if self._forgets else self._use_lamp()
         quality, station = CHANGES.get(task.type, ("", ""))
         if quality and not self._forgets:
             verb, mark = VERBS[quality]
@@ -147,7 +147,7 @@ class ScriptedHousehold(Agent):
         place = self._env.scene.place
         twice = self._env.game.task.type == "pick_two_obj_and_place"
         if twice and self._forgets and self._delivered:
-            return "inventory"  # thinks it is done
+            return self._stroll()  # thinks it is done
         if place is not None and place.openable and not place.opened and place.name not in self._looked:
             return f"open {place.name}"
         for name, things in self._looked.items():
@@ -201,7 +201,12 @@ class ScriptedHousehold(Agent):
         place = self._env.scene.place
         if place is not None and place.openable and not place.opened:
             return f"open {place.name}"
-        return f"go to {self._random.choice(self._env.scene.receptacles)}"
+        return self._stroll()
+
+    def _stroll(self) -> str:
+        """Go anywhere else."""
+        others = [each for each in self._env.scene.receptacles if each != self._here]
+        return f"go to {self._random.choice(others)}" if others else "look"
 
     def _at_kind(self, kind: str) -> str:
         """What leads to an open receptacle of this kind; empty when it is at hand."""
