@@ -26,7 +26,7 @@ class QsftConfig(AlgorithmConfig):
 
     variant: Literal["default", "paper"] = setting("default", "paper: Eq. 3 and Algorithm 1 as printed")
     leftover: Literal["dummy", "dummies", "uniform"] = setting(
-        "dummy", "where probability 1 - w goes: one extra token, one for each token, or all others"
+        "dummies", "where probability 1 - w goes: one extra token, one for each token, or all others"
     )
     parameterisation: Literal["residual", "direct"] = setting(
         "residual", "log p = log pi_phi + log sigmoid f, or a softmax"
@@ -50,7 +50,7 @@ class QsftConfig(AlgorithmConfig):
             return
         if self.parameterisation == "residual" and self.leftover == "uniform":
             yield (
-                "parameterisation=residual leaves probability to a dummy token: choose leftover=dummy, or "
+                "parameterisation=residual leaves probability to dummy tokens: choose leftover=dummies, or "
                 "parameterisation=direct for the uniform leftover of Eq. 3"
             )
         if self.parameterisation == "direct" and self.leftover == "dummies":

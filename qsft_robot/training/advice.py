@@ -113,7 +113,7 @@ def _saturation(figures: Mapping[str, Any], settings: Any, bins: int) -> str | N
     if getattr(settings, "variant", "") == "paper":
         remedy = NOT_AS_PRINTED
     elif getattr(settings, "leftover", "") == "uniform":
-        remedy = "set algorithm.leftover=dummy and algorithm.parameterisation=residual"
+        remedy = "set algorithm.leftover=dummies and algorithm.parameterisation=residual"
     elif getattr(settings, "backup", "") == "max":
         remedy = "set algorithm.backup=soft"
     elif hasattr(settings, "monte_carlo_mixture"):

@@ -24,7 +24,7 @@ SHAPE = TransformerShape(
 def qsft_settings(**changes: Any) -> SimpleNamespace:
     """The default options of Q-SFT, with no Monte-Carlo mixing unless `changes` says so."""
     settings = {
-        "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "leftover": "dummy", "parameterisation": "residual",
+        "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "leftover": "dummies", "parameterisation": "residual",
         "backup": "max", "monte_carlo_mixture": 0.0, "extraction": "ratio", "beta": 20.0, "support_threshold": 0.0,
         "initial_value": 0.2, "target_rate": 0.05, "variant": "default", "initialisation": "behaviour",
     }  # fmt: skip

@@ -155,13 +155,13 @@ def test_tokens_outside_the_support_are_never_chosen_and_never_backed_up() -> No
 
 
 def test_residual_with_uniform_leftover_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="leftover=dummy"):
+    with pytest.raises(ConfigurationError, match="leftover=dummies"):
         QSFT(tabular.SHAPE, QsftConfig(kind="qsft", leftover="uniform"), ValueRange())
 
 
 def test_a_dummy_for_each_token_takes_the_residual_form() -> None:
     with pytest.raises(ConfigurationError, match="parameterisation=residual"):
-        QSFT(tabular.SHAPE, QsftConfig(kind="qsft", leftover="dummies", parameterisation="direct"), ValueRange())
+        QSFT(tabular.SHAPE, QsftConfig(kind="qsft", parameterisation="direct"), ValueRange())
 
 
 def test_values_do_not_depend_on_how_well_pi_phi_knows_what_was_done() -> None:

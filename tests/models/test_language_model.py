@@ -151,7 +151,9 @@ def test_q_sft_starts_from_the_pretrained_logits_with_no_new_head(folder: str) -
     assert values is not None
     torch.testing.assert_close(values, torch.full_like(values, settings.initial_value))  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match="new head"):
-        direct = load(TrainConfig, ["sim=wordle", "algorithm.parameterisation=direct"]).algorithm
+        direct = load(
+            TrainConfig, ["sim=wordle", "algorithm.parameterisation=direct", "algorithm.leftover=dummy"]
+        ).algorithm
         make_algorithm(shape_for(folder), direct, ValueRange())
 
 
