@@ -124,7 +124,7 @@ def test_normals_have_length_one_to_the_last_bit(shape):
 
 @pytest.mark.parametrize(
     ("task", "seeds"),
-    [(qsft_robot.sim.PICK_PLACE, (*range(4), 47, 48)), (qsft_robot.sim.DRAWER_GRASP, (*range(4), *range(126, 130)))],
+    [(qsft_robot.sim.PICK_PLACE, (*range(15), 47, 48)), (qsft_robot.sim.DRAWER_GRASP, (*range(15), *range(126, 130)))],
 )
 def test_the_physics_is_the_same_in_every_digit(make, task, seeds):
     """Rounded observations could hide a difference that grows later.
