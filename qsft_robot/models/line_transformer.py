@@ -247,11 +247,17 @@ class LineTransformer(nn.Module):
 
     def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
         """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""
-        empty = stream == self.shape.padding
-        start = self._starts(ends | empty)
-        total = functional.pad(self._tokens(stream, start, empty).cumsum(dim=1), (0, 0, 1, 0))
-        rows = torch.arange(len(stream), device=stream.device)[:, None]
-        lines = total[rows, place + 1] - total[rows, start.gather(1, place)]
+        written = stream != self.shape.padding
+        start = self._starts(ends | ~written)
+        tokens = self._tokens(stream, start, written)
+        # Each element is the sum of a run of the written tokens: a bag of them, none where nothing is written.
+        first = start.gather(1, place)
+        lengths = ((place - first + 1) * written.gather(1, place)).flatten()
+        number = (written.flatten().cumsum(dim=0) - written.flatten().long()).view_as(stream)
+        offsets = lengths.cumsum(dim=0) - lengths
+        shift = (number.gather(1, first).flatten() - offsets).repeat_interleave(lengths)
+        runs = torch.arange(len(shift), device=stream.device) + shift
+        lines = functional.embedding_bag(runs, tokens, offsets, mode="sum").view(*place.shape, self.shape.width)
 
         line = (ends.cumsum(dim=1) - ends.long()).gather(1, place)
         paired = lines if self.pairs is None else self.pairs(lines, whole)
@@ -262,20 +268,17 @@ class LineTransformer(nn.Module):
         behind = torch.arange(1, breaks.shape[1] + 1, device=breaks.device)
         return functional.pad(torch.where(breaks, behind, 0).cummax(dim=1).values, (1, -1))
 
-    def _tokens(self, stream: Tensor, start: Tensor, empty: Tensor) -> Tensor:
-        """What each token (R, T) adds to its line: (R, T, width)."""
+    def _tokens(self, stream: Tensor, start: Tensor, written: Tensor) -> Tensor:
+        """What each `written` token (R, T) adds to its line: (their number, width)."""
         place = torch.arange(stream.shape[1], device=stream.device)
         offset = self._columns(start) * self.shape.vocabulary
-        written = ~empty
-        added = self.token((stream + offset)[written])
+        vectors = self.token((stream + offset)[written])
         if self.gate is not None and self.above is not None:
             above = (self._above(stream, start, place) + offset)[written]
-            added = torch.addcmul(self.above(above), added, self.gate(above))
-        vectors = added.new_zeros(*stream.shape, self.shape.width)
-        vectors[written] = added
+            vectors = torch.addcmul(self.above(above), vectors, self.gate(above))
         if self.asked is not None:
-            again = self._asked_again(stream, written)
-            vectors[again] = vectors[again] + self.asked(stream[again])
+            again = self._asked_again(stream, written)[written]
+            vectors = vectors.index_add(0, again.nonzero().squeeze(1), self.asked(stream[written][again]))
         return vectors
 
     def _asked_again(self, stream: Tensor, written: Tensor) -> Tensor:
