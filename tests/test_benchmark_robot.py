@@ -98,17 +98,20 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     words = [
         "preset=smoke", "sim.options.observation=state", "training.steps=2", "training.behaviour_steps=2",
         "evaluation.episodes=2", "evaluation.environments=2", "evaluation.videos=0", "evaluation.workers=0",
-        "suite.sizes=[6]", "suite.seeds=1", 'suite.methods=["bc","qsft"]', "suite.repeated=[]", "workers=1",
+        "suite.sizes=[6]", "suite.seeds=1", 'suite.methods=["bc","qsft","qsft sim.evaluation.object_set=held_out"]',
+        "suite.repeated=[]", "workers=1",
         "model.width=16", f"run={tmp_path / 'results'}",
     ]  # fmt: skip
     config, _ = configured(*words)
     first = run(config)
     cells = sorted((tmp_path / "results" / "cells").rglob("cell.json"))
     times = [cell.stat().st_mtime_ns for cell in cells]
-    assert len(cells) == 2 and first["cells_finished"] == 2
-    assert [row["method"] for row in first["rows"]] == ["bc", "qsft"]
+    assert len(cells) == 3 and first["cells_finished"] == 3
+    assert [row["method"] for row in first["rows"]] == ["bc", "qsft", "qsft sim.evaluation.object_set=held_out"]
+    logs = sorted((tmp_path / "results" / "cells").rglob("metrics.jsonl"))
+    assert len(logs) == 2, "the same policy in another place is not trained again"
     again = run(config)
     assert [cell.stat().st_mtime_ns for cell in cells] == times
     assert json.dumps(again["rows"]) == json.dumps(first["rows"])
     written = json.loads((tmp_path / "results" / "pick_place.json").read_text())
-    assert len(written["cells"]) == 2
+    assert len(written["cells"]) == 3

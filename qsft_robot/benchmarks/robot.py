@@ -132,12 +132,14 @@ def _make(
     if isinstance(experiment.dataset, str) and experiment.dataset.startswith(str(folder / "data")):
         collect_as_configured(from_dict(TrainConfig, {**to_dict(experiment), "seed": collection_seed}))
     resumed = (run_folder / "config.yaml").exists()
-    clone = _behaviour_folder(experiment, folder)
-    if clone.exists() and not resumed:
-        shutil.copytree(clone, run_folder / "behaviour")
+    trained = _trained_folders(experiment, folder)
+    for part, kept in trained.items():
+        if kept.exists() and not resumed:
+            shutil.copytree(kept, run_folder / part)
     result = Experiment(from_dict(TrainConfig, {**to_dict(experiment), "resume": resumed})).run()
-    if (run_folder / "behaviour").exists() and not clone.exists():
-        shutil.copytree(run_folder / "behaviour", clone)
+    for part, kept in trained.items():
+        if (run_folder / part).exists() and not kept.exists():
+            shutil.copytree(run_folder / part, kept)
     # Behaviour cloning is played under the name that the clone has in every run with a pi_phi.
     own = result["evaluation"].get(experiment.algorithm.name, result["evaluation"].get("behaviour_clone"))
     outcomes = json.loads(Path(own["outcomes"]).read_text(encoding="utf-8"))["outcomes"]
@@ -163,14 +165,23 @@ def _make(
     return record
 
 
-def _behaviour_folder(experiment: TrainConfig, folder: Path) -> Path:
-    """Where the pi_phi lies that every cell with these settings would train, bit for bit: it is trained once."""
-    ignored = ("algorithm", "evaluation", "run", "resume", "workers")
+def _trained_folders(experiment: TrainConfig, folder: Path) -> dict[str, Path]:
+    """Where `behaviour` and `policy` lie that every cell with these settings would train, bit for bit: once is enough.
+
+    How a policy is played makes no other policy: one serves rooms seen and unseen.
+    """
+    ignored = ("evaluation", "run", "resume", "workers")
     described = {key: value for key, value in to_dict(experiment).items() if key not in ignored}
+    del described["sim"]["evaluation"]
+    digests = {"policy": _digest(described)}
+    described["discount"] = described.pop("algorithm")["discount"]
     del described["training"]["steps"]
-    described["discount"] = experiment.algorithm.discount
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-    return folder / "cells" / experiment.sim.name / "behaviour" / digest
+    digests["behaviour"] = _digest(described)
+    return {part: folder / "cells" / experiment.sim.name / part / digest for part, digest in digests.items()}
+
+
+def _digest(described: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(
