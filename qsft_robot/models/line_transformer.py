@@ -232,11 +232,13 @@ class LineTransformer(nn.Module):
             shown = 0 if pictures is None else pictures.shape[1]
             row, number = chosen // size, chosen % size
             before = torch.arange(size, device=stream.device) <= number[:, None]
-            visible = (before & whole.expand(len(features), -1)[row])[:, shown:]
+            # Where streams share their whole lines, these come first; parts of lines are nothing to copy from.
+            copied = slice(shown, shown + common if shared else size)
+            visible = (before & whole.expand(len(features), -1)[row])[:, copied]
             start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
             place = self._columns(start) + line * self.shape.columns
             place = place.masked_fill(stream == self.shape.padding, -1)
-            added = self.pointers(found, row, lines[:, shown:], visible, stream, place, self.head_gain)
+            added = self.pointers(found, row, lines[:, copied], visible, stream, place, self.head_gain)
             found = torch.cat([found, added.to(found.dtype)], dim=-1)
         return found[inverse]
 
