@@ -12,8 +12,9 @@ line is the sum of its E[c, x]. With `pairs`, for talk of questions and answers,
     v + J p + S (sum of p up to here),   p = (O v) * (P w),   where w is that of the line above
 
 so that an answer counts as what its question makes of it, and answers add up. With `instruction_lines`, for talk that
-begins with what is asked for, every later token that occurs in those lines adds a vector I[x] of its own to its line:
-what is wanted need not be found again by attention.
+begins with what is asked for, every later token that occurs in those lines adds a vector I[x] + P[r] to its line: what
+is wanted need not be found again by attention. It is the r-th of the instruction's words from its end, which tells the
+thing that is asked for from where to put it; words that no action is made of, such as `a`, do not count (`set_words`).
 
 An action is one token, predicted from the line before it, or it is written token by token: then the line as far as it
 is written, with the same formula, is what the next token is predicted from. A picture, where there is one, becomes a
@@ -22,7 +23,7 @@ few vectors in front of the lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,8 @@ from qsft_robot.models.transformer import TransformerBlock, before_last, last_fe
 
 TOKEN_SCALE = 0.3
 """Standard deviation of the tokens' vectors at the start. A line's is the sum of a few."""
+INSTRUCTION_PLACES = 6
+"""Words of an instruction that are told apart, from its end; those before count as the first of them."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,9 @@ class LineTransformer(nn.Module):
         self.asked: nn.Embedding | None = None
         if shape.instruction_lines:
             self.asked = nn.Embedding(shape.vocabulary, shape.width)
+            self.asked_place = nn.Embedding(INSTRUCTION_PLACES, shape.width)
+            nn.init.normal_(self.asked_place.weight, std=TOKEN_SCALE)
+            self.register_buffer("words", torch.ones(shape.vocabulary, dtype=torch.bool))
             with torch.no_grad():
                 # Alike at first: that something is asked for is easier to learn than what it is.
                 self.asked.weight.copy_((TOKEN_SCALE * torch.randn(shape.width)).expand_as(self.asked.weight))
@@ -152,6 +158,11 @@ class LineTransformer(nn.Module):
             self.pointers = LinePointers(shape.width, shape.pointers, shape.bins)
             blocks = shape.outputs // shape.bins
             self.head_gain = nn.Parameter(torch.zeros(blocks, shape.pointers, shape.columns))
+
+    def set_words(self, tokens: Sequence[int]) -> None:
+        """Of an instruction's tokens, mark these alone where they occur again; of a shape with `instruction_lines`."""
+        self.words.zero_()
+        self.words[list(tokens)] = True
 
     def encode(self, observation: Mapping[str, Tensor]) -> Tensor:
         """Features (N, D, ...) before each token of N actions; with pointers, what they add follows the width.
@@ -279,18 +290,22 @@ class LineTransformer(nn.Module):
             above = (self._above(stream, start, place) + offset)[written]
             vectors = torch.addcmul(self.above(above), vectors, self.gate(above))
         if self.asked is not None:
-            again = self._asked_again(stream, written)[written]
-            vectors = vectors.index_add(0, again.nonzero().squeeze(1), self.asked(stream[written][again]))
+            word = self._asked_again(stream, written)[written]
+            again = (word < INSTRUCTION_PLACES).nonzero().squeeze(1)
+            marks = self.asked(stream[written][again]) + self.asked_place(word[again])
+            vectors = vectors.index_add(0, again, marks)
         return vectors
 
     def _asked_again(self, stream: Tensor, written: Tensor) -> Tensor:
-        """(R, T) which tokens occur in the instruction, and are no part of it."""
+        """(R, T) for tokens that occur in the instruction, and are no part of it, which of its words from its end."""
         ends = stream == self.shape.end_of_line
         line = ends.cumsum(dim=1) - ends.long()
         instruction = written & (line < self.shape.instruction_lines)
-        asked = stream.new_zeros(len(stream), self.shape.vocabulary)
-        asked.scatter_add_(1, stream, (instruction & ~ends).long())
-        return written & ~instruction & (asked.gather(1, stream) > 0)
+        words = instruction & ~ends & self.words[stream]
+        from_end = (words.sum(dim=1, keepdim=True) - words.cumsum(dim=1)).clamp_max(INSTRUCTION_PLACES - 1)
+        asked = stream.new_full((len(stream), self.shape.vocabulary), INSTRUCTION_PLACES)
+        asked.scatter_reduce_(1, stream, from_end.masked_fill(~words, INSTRUCTION_PLACES), "amin")
+        return asked.gather(1, stream).masked_fill(instruction | ~written, INSTRUCTION_PLACES)
 
     def _above(self, stream: Tensor, start: Tensor, place: Tensor) -> Tensor:
         """(R, T) the token at the same place of the line before; padding where that is shorter or missing."""

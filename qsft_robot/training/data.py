@@ -22,6 +22,7 @@ from qsft_robot.config.schema import (
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError, StoreError
+from qsft_robot.models.line_transformer import LineTransformer
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
@@ -148,8 +149,18 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
     return learned_tokenizer(model).fit(texts, words, model.vocabulary)
 
 
-def set_state_statistics(network: RoboticsTransformer | torch.nn.Module, data: ExperimentData) -> None:
-    """Normalise the network's `state`, where it takes one, by the mean and spread of the training data."""
+def set_statistics(network: torch.nn.Module, data: ExperimentData) -> None:
+    """Tell the network what it takes from the training data as a whole.
+
+    That is the mean and spread of `state`, where it takes one, and the words of actions, where it marks those of an
+    instruction: what no action has, such as `a`, stands in a text whether it is asked for or not.
+    """
+    if isinstance(network, LineTransformer) and network.shape.instruction_lines:
+        assert isinstance(data.tokenizer, TextTokenizer)
+        actions = data.training.table.actions[data.training.table.valid]
+        network.set_words(
+            sorted({token for text in set(actions.tolist()) for token in data.tokenizer.observation(text)})
+        )
     if not isinstance(network, RoboticsTransformer):
         return
     width = data.stores[0].spec.observations["state"].shape[0] if "state" in data.stores[0].spec.observations else 0

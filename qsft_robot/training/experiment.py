@@ -51,7 +51,7 @@ from qsft_robot.training.data import (
     behaviour_logits,
     held_out_batches,
     open_data,
-    set_state_statistics,
+    set_statistics,
 )
 from qsft_robot.training.diagnostics import diagnose, log_advice, write_tensorboard
 from qsft_robot.training.loop import Stage, TrainingLoop
@@ -162,7 +162,7 @@ class Experiment:
         set_seed(self.config.seed)
         settings = BehaviourCloningConfig(name="bc", kind="bc", discount=self.config.algorithm.discount)
         algorithm = make_algorithm(self._shape(data), settings, data.value_range)
-        set_state_statistics(algorithm.networks["behaviour"], data)
+        set_statistics(algorithm.networks["behaviour"], data)
         if self.config.initialise_from is not None:
             self._initialise(algorithm, data)
         stage = Stage("behaviour", self.config.training.behaviour_steps, early_stopping=True)
@@ -210,7 +210,7 @@ class Experiment:
             return
         algorithm = self._make(data)
         for network in algorithm.networks.values():
-            set_state_statistics(network, data)
+            set_statistics(network, data)
         steps, name = self.config.training.steps, self.config.algorithm.name
         if behaviour is None:
             algorithm.prepare_training(None)

@@ -345,6 +345,15 @@ def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
     torch.nn.init.zeros_(network.token.weight)  # what is left of a line is its marks
     assert not torch.allclose(logits("get red\na red 1\n"), logits("get blue\na red 1\n"))
     torch.testing.assert_close(logits("get red\na blue 1\n"), logits("get blue\na red 1\n"))
+    # Whether it is the last word that is asked for or the one before makes a difference.
+    torch.nn.init.zeros_(network.asked.weight)
+    assert not torch.allclose(logits("get red blue\na red 1\n"), logits("get blue red\na red 1\n"))
+    # A word that no action has is none that could be asked for.
+    (blue,) = set(tokenizer.observation("get blue\n")) - set(tokenizer.observation("get red\n"))
+    network.set_words([blue])
+    torch.testing.assert_close(logits("get red blue\na red 1\n"), logits("get blue red\na red 1\n"))
+    torch.testing.assert_close(logits("get red\na red 1\n"), logits("get blue\na red 1\n"))
+    assert not torch.allclose(logits("get blue red\na blue 1\n"), logits("get blue red\na red 1\n"))
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALGORITHMS) - {"return_conditioned"}))
