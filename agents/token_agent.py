@@ -217,8 +217,12 @@ class TokenAgent(Agent):
         inputs, tokens, lengths = scored_alternatives(
             tokenizer, self._text(observation), legal, self._context, self._device, picture
         )
-        policy = self.algorithm.extract(self.algorithm.all_logits(inputs, tokens))
+        policy, added = self.algorithm.extract_whole(self.algorithm.all_logits(inputs, tokens))
         scores = legal_scores(policy, tokens, lengths.tolist())
+        if added is not None:
+            last = torch.from_numpy(lengths).to(self._device) - 1
+            number = torch.arange(len(last), device=self._device)
+            scores = scores + added[number, last, tokens[number, last]]
         return legal[int(self._choose(scores[None], [memory]))]
 
     def _start(

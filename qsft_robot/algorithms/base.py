@@ -126,6 +126,18 @@ class Algorithm(nn.Module, ABC):
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Logits (..., bins) of the policy, from each network's logits (..., outputs)."""
 
+    def extract_whole(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The policy where actions are compared as wholes: logits of their tokens, and what a last token adds.
+
+        Where the policy is pi exp(beta Q), the second is beta Q at an action's last token: that is Q of the action. The
+        values before it are guesses at the same with less to go by, and the errors of seven would add up.
+
+        Returns:
+            Logits (..., bins), and (..., bins) to add to the log-probability of the actions that end with each, or
+            None.
+        """
+        return self.extract(logits), None
+
     def values(self, logits: Mapping[str, Tensor]) -> Tensor | None:
         """Q (..., bins) of every token in the units of the return, or None where there is no such thing."""
         return None

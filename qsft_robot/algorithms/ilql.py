@@ -100,6 +100,10 @@ class ILQL(Algorithm):
         advantage = self._q(logits["value"]) - logits["value"][..., -1:]
         return logits["behaviour"].log_softmax(dim=-1) + self.settings.beta * advantage
 
+    def extract_whole(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The same with Q of whole actions; V is the same for all of them."""
+        return logits["behaviour"].log_softmax(dim=-1), self.settings.beta * self._q(logits["value"])
+
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """The smaller Q of every token in the units of the return."""
         return self.value_range.original(self._q(logits["value"]))

@@ -64,6 +64,10 @@ class MonteCarloReturns(Algorithm):
         advantage = logits["value"][..., :-1] - logits["value"][..., -1:]
         return logits["behaviour"].log_softmax(dim=-1) + self.settings.beta * advantage
 
+    def extract_whole(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The same with Q of whole actions; V is the same for all of them."""
+        return logits["behaviour"].log_softmax(dim=-1), self.settings.beta * logits["value"][..., :-1]
+
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Q of every token in the units of the return."""
         return self.value_range.original(logits["value"][..., :-1])

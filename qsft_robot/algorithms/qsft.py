@@ -203,6 +203,14 @@ class QSFT(Algorithm):
         log_p, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
         return self._policy(log_pi, log_p, q)
 
+    def extract_whole(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The ratio form, with Q of whole actions."""
+        if self.settings.extraction != "ratio":
+            return super().extract_whole(logits)
+        log_pi = logits["behaviour"].log_softmax(dim=-1)
+        _, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
+        return log_pi.masked_fill(~self.in_support(log_pi), -torch.inf), self.settings.beta * q
+
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Q of every token."""
         relative = self.relative(logits["likelihood"], logits["behaviour"])

@@ -116,6 +116,16 @@ def test_values_reach_the_tabular_optimum(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_an_action_of_one_token_is_as_likely_weighed_as_a_whole(kind: str) -> None:
+    algorithm = make(kind)
+    generator = torch.Generator().manual_seed(1)
+    logits = {name: torch.randn(5, 2, count, generator=generator) for name, count in algorithm.outputs().items()}
+    policy, added = algorithm.extract_whole(logits)
+    whole = policy if added is None else policy.log_softmax(dim=-1) + added
+    torch.testing.assert_close(whole.softmax(dim=-1), algorithm.extract(logits).softmax(dim=-1))
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_saving_and_loading_changes_nothing(kind: str, tmp_path: Path) -> None:
     algorithm = make(kind)
     train(algorithm, good_batch(), 3)
