@@ -202,34 +202,19 @@ class LineTransformer(nn.Module):
 
     def _encode(self, stream: Tensor, positions: Tensor, pictures: Tensor | None, shared: int = 0) -> Tensor:
         """Features (..., width) at `positions` (...) of the flattened stream (R, T)."""
-        length = stream.shape[1]
         ends = stream == self.shape.end_of_line
-        # The sequence is of the lines, and of those parts of lines from which something is predicted.
-        elements = ends.clone()
-        if self.shape.dimensions > 1:
-            elements.view(-1)[positions.flatten()] = True
-        number = elements.cumsum(dim=1) - elements.long()
-        count = int(elements.sum(dim=1).max())
-        places = torch.arange(length, device=stream.device).expand_as(stream)
-        place = stream.new_zeros(len(stream), count + 1)
-        place.scatter_(1, torch.where(elements, number, count), places)
-        place = place[:, :count]
-
-        whole = ends.gather(1, place)
-        features = self._vectors(stream, ends, place, whole)
-        line, row, number = number, positions // length, number.flatten()[positions]
+        place, number = self._elements(ends, positions, shared)
+        whole = ends.flatten()[place]
+        features = self._vectors(stream, ends, place, whole, shared)
+        row, line, number = positions // stream.shape[1], number, number.flatten()[positions]
         if shared:
-            # One sequence: the lines that are the same, then the parts of every stream's action, each for itself.
-            common = int(ends[0, :shared].sum())
-            rest = features.shape[1] - common
-            number = torch.where(number < common, number, number + row * rest)
             row, stream, line = torch.zeros_like(row), stream[:1, :shared], line[:1, :shared]
-            features = torch.cat([features[:1, :common], features[:, common:].reshape(1, -1, self.shape.width)], dim=1)
-            whole = torch.arange(features.shape[1], device=stream.device)[None] < common
+        shown = 0
         if pictures is not None:
+            shown = pictures.shape[1]
             features = torch.cat([pictures, features], dim=1)
-            whole = functional.pad(whole, (pictures.shape[1], 0), value=True)
-            number = number + pictures.shape[1]
+            whole = functional.pad(whole, (shown, 0), value=True)
+            number = number + shown
         mask = None
         if self.shape.dimensions > 1:
             # Nothing but itself sees a part of a line: the whole line says it all.
@@ -240,39 +225,68 @@ class LineTransformer(nn.Module):
         lines = before_last(self.blocks, features, mask)
         found = self.output_norm(last_features(self.blocks, lines, chosen, mask))
         if self.pointers is not None:
-            shown = 0 if pictures is None else pictures.shape[1]
             row, number = chosen // size, chosen % size
             before = torch.arange(size, device=stream.device) <= number[:, None]
-            # Where streams share their whole lines, these come first; parts of lines are nothing to copy from.
-            copied = slice(shown, shown + common if shared else size)
-            visible = (before & whole.expand(len(features), -1)[row])[:, copied]
+            # Where streams share their lines, these come first; parts of lines are nothing to copy from.
+            copied = slice(shown, shown + int(line.max()) + 1 if shared else size)
+            visible = (before & whole[row])[:, copied]
             start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
-            place = self._columns(start) + line * self.shape.columns
-            place = place.masked_fill(stream == self.shape.padding, -1)
-            added = self.pointers(found, row, lines[:, copied], visible, stream, place, self.head_gain)
+            column = self._columns(start) + line * self.shape.columns
+            column = column.masked_fill(stream == self.shape.padding, -1)
+            added = self.pointers(found, row, lines[:, copied], visible, stream, column, self.head_gain)
             found = torch.cat([found, added.to(found.dtype)], dim=-1)
         return found[inverse]
+
+    def _elements(self, ends: Tensor, positions: Tensor, shared: int) -> tuple[Tensor, Tensor]:
+        """What the transformer's sequences are made of: lines, and those parts from which something is predicted.
+
+        Streams that share their first `shared` tokens make one sequence: the lines of these, then the parts of every
+        stream's action.
+
+        Returns:
+            Places (sequences, elements) in the flattened streams (R, T) where elements end, and (R, T) for each token
+            how many elements of its sequence end before it.
+        """
+        elements = ends.clone()
+        if shared:
+            elements[1:] = False
+            elements[:, shared:] = False
+        if self.shape.dimensions > 1:
+            elements.view(-1)[positions.flatten()] = True
+        if shared:
+            counted = elements.flatten().cumsum(dim=0).view_as(elements)
+            return elements.flatten().nonzero().T, counted - elements.long()
+        number = elements.cumsum(dim=1) - elements.long()
+        count = int(elements.sum(dim=1).max())
+        places = torch.arange(elements.numel(), device=ends.device).view_as(elements)
+        # Sequences are filled up with their stream's first place, which nothing sees.
+        place = places[:, :1].repeat(1, count + 1)
+        place.scatter_(1, torch.where(elements, number, count), places)
+        return place[:, :count], number
 
     def _columns(self, start: Tensor) -> Tensor:
         """(R, T) the place of each token in its line, as far as places are told apart; `start` (R, T) of the lines."""
         place = torch.arange(start.shape[1], device=start.device)
         return (place - start).clamp_max(self.shape.columns - 1)
 
-    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor) -> Tensor:
-        """Vectors (R, elements, width) of the lines up to these places (R, elements) of streams (R, T)."""
+    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor, shared: int) -> Tensor:
+        """Vectors (sequences, elements, width) of the lines up to these places of the flattened streams (R, T)."""
         written = stream != self.shape.padding
         start = self._starts(ends | ~written)
-        tokens = self._tokens(stream, start, written)
-        # Each element is the sum of a run of the written tokens: a bag of them, none where nothing is written.
-        first = start.gather(1, place)
-        lengths = ((place - first + 1) * written.gather(1, place)).flatten()
-        number = (written.flatten().cumsum(dim=0) - written.flatten().long()).view_as(stream)
+        needed = written.clone()
+        if shared:
+            needed[1:, :shared] = False
+        tokens = self._tokens(stream, start, written, needed)
+        # Each element is the sum of a run of tokens: a bag of them, none where nothing is written.
+        first = (start + torch.arange(len(stream), device=stream.device)[:, None] * stream.shape[1]).flatten()[place]
+        lengths = ((place - first + 1) * written.flatten()[place]).flatten()
+        number = needed.flatten().cumsum(dim=0) - needed.flatten().long()
         offsets = lengths.cumsum(dim=0) - lengths
-        shift = (number.gather(1, first).flatten() - offsets).repeat_interleave(lengths)
+        shift = (number[first].flatten() - offsets).repeat_interleave(lengths)
         runs = torch.arange(len(shift), device=stream.device) + shift
         lines = functional.embedding_bag(runs, tokens, offsets, mode="sum").view(*place.shape, self.shape.width)
 
-        line = (ends.cumsum(dim=1) - ends.long()).gather(1, place)
+        line = (ends.cumsum(dim=1) - ends.long()).flatten()[place]
         paired = lines if self.pairs is None else self.pairs(lines, whole)
         return paired + self.position[line]
 
@@ -281,18 +295,18 @@ class LineTransformer(nn.Module):
         behind = torch.arange(1, breaks.shape[1] + 1, device=breaks.device)
         return functional.pad(torch.where(breaks, behind, 0).cummax(dim=1).values, (1, -1))
 
-    def _tokens(self, stream: Tensor, start: Tensor, written: Tensor) -> Tensor:
-        """What each `written` token (R, T) adds to its line: (their number, width)."""
+    def _tokens(self, stream: Tensor, start: Tensor, written: Tensor, needed: Tensor) -> Tensor:
+        """What each `needed` token (R, T) of those `written` adds to its line: (their number, width)."""
         place = torch.arange(stream.shape[1], device=stream.device)
         offset = self._columns(start) * self.shape.vocabulary
-        vectors = self.token((stream + offset)[written])
+        vectors = self.token((stream + offset)[needed])
         if self.gate is not None and self.above is not None:
-            above = (self._above(stream, start, place) + offset)[written]
+            above = (self._above(stream, start, place) + offset)[needed]
             vectors = torch.addcmul(self.above(above), vectors, self.gate(above))
         if self.asked is not None:
-            word = self._asked_again(stream, written)[written]
+            word = self._asked_again(stream, written)[needed]
             again = (word < INSTRUCTION_PLACES).nonzero().squeeze(1)
-            marks = self.asked(stream[written][again]) + self.asked_place(word[again])
+            marks = self.asked(stream[needed][again]) + self.asked_place(word[again])
             vectors = vectors.index_add(0, again, marks)
         return vectors
 

@@ -190,11 +190,18 @@ def scored_alternatives(
 ) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
     """As `scored_actions`, for actions that could all be taken in one text with one picture (H, W, 3).
 
-    `shared`, beside the streams, is how many of their tokens are the text's and so the same in all.
+    `shared`, beside the streams, is how many of their tokens are the text's and so the same in all. Actions that begin
+    alike are predicted from the same places.
     """
     observation, tokens, lengths = scored_actions(tokenizer, [text] * len(actions), actions, context, device)
     # The first token of every action is predicted from the last one of the text.
     observation["shared"] = observation["positions"][0, 0] + 1
+    written, places = tokens.tolist(), observation["positions"].tolist()
+    known: dict[tuple[int, ...], int] = {}
+    for row, action in enumerate(written):
+        for count in range(len(action)):
+            places[row][count] = known.setdefault(tuple(action[: min(count, lengths[row] - 1)]), places[row][count])
+    observation["positions"] = torch.tensor(places, device=device)
     if picture is not None:
         observation["image"] = torch.from_numpy(np.ascontiguousarray(picture[None])).to(device)
     return observation, tokens, lengths
