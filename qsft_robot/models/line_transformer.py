@@ -123,6 +123,8 @@ class LinePairs(nn.Module):
 class LineTransformer(nn.Module):
     """Logits of each token of each action, given the stream before it; see TextTransformer for the arguments."""
 
+    words: Tensor
+
     def __init__(self, shape: LineTransformerShape) -> None:
         super().__init__()
         self.shape = shape
