@@ -130,7 +130,7 @@ class Algorithm(nn.Module, ABC):
         """The policy where actions are compared as wholes: logits of their tokens, and what a last token adds.
 
         Where the policy is pi exp(beta Q), the second is beta Q at an action's last token: that is Q of the action. The
-        values before it are guesses at the same with less to go by, and the errors of seven would add up.
+        values before it are guesses at the same with less to go by, and their errors would add up.
 
         Returns:
             Logits (..., bins), and (..., bins) to add to the log-probability of the actions that end with each, or

@@ -199,23 +199,24 @@ class QSFT(Algorithm):
 
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
         """The policy of Algorithm 1, or its ratio form."""
-        log_pi = logits["behaviour"].log_softmax(dim=-1)
-        log_p, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
-        return self._policy(log_pi, log_p, q)
+        return self._policy(*self._read(logits))
 
     def extract_whole(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The ratio form, with Q of whole actions."""
         if self.settings.extraction != "ratio":
             return super().extract_whole(logits)
-        log_pi = logits["behaviour"].log_softmax(dim=-1)
-        _, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
+        log_pi, _, q = self._read(logits)
         return log_pi.masked_fill(~self.in_support(log_pi), -torch.inf), self.settings.beta * q
 
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Q of every token."""
-        relative = self.relative(logits["likelihood"], logits["behaviour"])
-        _, _, q = self.likelihood(relative, logits["behaviour"].log_softmax(dim=-1))
-        return self.value_range.original(q)
+        return self.value_range.original(self._read(logits)[2])
+
+    def _read(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Log pi_phi, log p_theta and Q (..., bins), from both networks' logits."""
+        log_pi = logits["behaviour"].log_softmax(dim=-1)
+        log_p, _, q = self.likelihood(self.relative(logits["likelihood"], logits["behaviour"]), log_pi)
+        return log_pi, log_p, q
 
     def _policy(self, log_pi: Tensor, log_p: Tensor, q: Tensor) -> Tensor:
         """Unnormalised log pi * exp(beta * p) (Algorithm 1) or log pi * exp(beta * Q), in support."""
