@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,10 @@ class TokenAgent(Agent):
             same however many are decoded in a batch; evaluation uses it. A pretrained language model stays as it is.
         legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
             any; for text.
+        beta: weigh values by this, in units of the mapped return; None for what the policy was trained with.
+
+    Raises:
+        ConfigurationError: there is no such decoding, or the policy's algorithm has no beta.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TokenAgent(Agent):
         decoding: str = "greedy",
         dtype: torch.dtype = torch.float32,
         legal_only: bool = False,
+        beta: float | None = None,
     ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
@@ -75,7 +81,13 @@ class TokenAgent(Agent):
         pretrained = isinstance(policy.algorithm.shape, LanguageModelShape)
         self.algorithm = (policy.algorithm if pretrained else policy.algorithm.to(dtype)).eval()
         self.shape = self.algorithm.shape
-        self.name = f"{self.algorithm.settings.name or self.algorithm.settings.kind}_{decoding}"
+        settings = self.algorithm.settings
+        self.name = f"{settings.name or settings.kind}_{decoding}"
+        if beta is not None:
+            if not hasattr(settings, "beta"):
+                raise ConfigurationError(f"beta={beta:g} was given, but '{settings.kind}' has no values to weigh by it")
+            self.algorithm.settings = dataclasses.replace(settings, beta=beta)
+            self.name = f"{settings.name or settings.kind}_beta{beta:g}_{decoding}"
         self.legal_only = legal_only
         self._memory: EpisodeMemory | None = None
 
@@ -87,13 +99,15 @@ class TokenAgent(Agent):
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         legal_only: bool = False,
+        beta: float | None = None,
     ) -> TokenAgent:
         """Read the agent from a run folder or a policy folder.
 
         Raises:
             CheckpointError: missing, damaged or of another version.
+            ConfigurationError: as for the agent itself.
         """
-        return cls(load_policy(path, device), decoding, dtype, legal_only)
+        return cls(load_policy(path, device), decoding, dtype, legal_only, beta)
 
     def check_environment(self, env: Any) -> None:
         """Refuse an environment whose actions or observations this policy does not fit.

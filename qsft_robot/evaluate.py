@@ -32,9 +32,10 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     started = time.monotonic()
     task = Task(sim.env_id, options)
     folder = Path(config.run) if config.run else policy.parent
-    summary = play_checkpoint(policy, decodings_of(config.evaluation), task, config.evaluation, folder)
+    summary = play_checkpoint(policy, decodings_of(config.evaluation), task, config.evaluation, folder, config.beta)
     seconds = round(time.monotonic() - started, 1)
-    return {"checkpoint": str(policy), "sim": sim.name, "options": options, **summary, "seconds": seconds}
+    described = {"checkpoint": str(policy), "sim": sim.name, "options": options, "beta": config.beta}
+    return {**described, **summary, "seconds": seconds}
 
 
 def _scripted(config: EvaluateConfig) -> dict[str, Any]:

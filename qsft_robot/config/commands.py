@@ -91,6 +91,7 @@ class EvaluateConfig:
     sim: SimConfig | None = choice(None, "the environment; null: the one that the checkpoint was trained for")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     options: dict[str, Any] = setting({}, "environment options to change, for example options.object_set=held_out")
+    beta: float | None = setting(None, "weigh values by this; null: by the algorithm.beta of the training", minimum=0)
     run: str | None = setting(None, "folder for results; null: beside the checkpoint")
     react: ReActConfig = section(ReActConfig, "a prompted chat model in place of a checkpoint")
     evaluation: EvaluationConfig = section(EvaluationConfig, "closed-loop evaluation")
@@ -101,6 +102,8 @@ class EvaluateConfig:
             yield "react.address= plays a prompted model: give sim=<environment>, and no checkpoint"
         if self.checkpoint is None and self.sim is None:
             yield "give checkpoint=<run folder>, or sim=<environment> to play its scripted agent"
+        if self.checkpoint is None and self.beta is not None:
+            yield "beta= weighs the values of a checkpoint: give checkpoint=<run folder> too"
 
 
 @settings

@@ -28,16 +28,21 @@ def decodings_of(settings: EvaluationConfig) -> tuple[str, ...]:
 
 
 def play_checkpoint(
-    checkpoint: Path, decodings: Sequence[str], task: Task, settings: EvaluationConfig, folder: Path
+    checkpoint: Path,
+    decodings: Sequence[str],
+    task: Task,
+    settings: EvaluationConfig,
+    folder: Path,
+    beta: float | None = None,
 ) -> dict[str, Any]:
-    """Play the policy by each decoding; the best one counts, and is put on video.
+    """Play the policy by each decoding, with another `beta` where one is given; the best counts, and is put on video.
 
     Returns:
         Its summary, with the decoding, where the outcomes of each decoding and the videos were written.
     """
     seeds = evaluation_seeds(settings)
     agents = [
-        TokenAgent.from_checkpoint(checkpoint, each, torch.float64, legal_only=settings.legal_only)
+        TokenAgent.from_checkpoint(checkpoint, each, torch.float64, legal_only=settings.legal_only, beta=beta)
         for each in decodings
     ]
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]

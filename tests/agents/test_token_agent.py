@@ -1,5 +1,6 @@
 """Decoding: the cache changes nothing, batches change nothing, chance follows the seed, misfits are named."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,25 +12,26 @@ import torch
 from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.algorithms import ValueRange, make_algorithm
 from qsft_robot.config import TrainConfig, load
-from qsft_robot.errors import CheckpointError, DataError
+from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.tokenization import ActionTokenizer
 from qsft_robot.training.policy_files import Policy, load_policy, save_policy
 
 
-def make_policy(history: int = 3) -> Policy:
+def make_policy(history: int = 3, algorithm: str = "qsft") -> Policy:
     torch.manual_seed(0)
     shape = TransformerShape(
         images={"image": (16, 16)}, state_width=3, dimensions=4, bins=9, outputs=9,
         width=16, layers=2, heads=2, image_tokens=2, channels=(8, 8), history=history,
     )  # fmt: skip
-    settings = load(TrainConfig, ["sim=pick_place", "algorithm.support_threshold=0.01"]).algorithm
-    algorithm = make_algorithm(shape, settings, ValueRange())
-    for network in algorithm.networks.values():
+    threshold = ["algorithm.support_threshold=0.01"] * (algorithm == "qsft")
+    settings = load(TrainConfig, ["sim=pick_place", f"algorithm={algorithm}", *threshold]).algorithm
+    learned = make_algorithm(shape, settings, ValueRange())
+    for network in learned.networks.values():
         torch.nn.init.normal_(network.head_weight)
         torch.nn.init.normal_(network.action_embedding.weight)
     tokenizer = ActionTokenizer.fit(np.array([[-1.0] * 4, [1.0] * 4]), 9)
-    return Policy(algorithm, tokenizer, {"sim": "pick_place"}, {})
+    return Policy(learned, tokenizer, {"sim": "pick_place"}, {})
 
 
 def make_observations(count: int) -> list[dict[str, np.ndarray]]:
@@ -63,6 +65,29 @@ def test_greedy_decoding_equals_decoding_without_cache(history: int) -> None:
     for step, observation in enumerate(observations):
         tokens = policy.tokenizer.encode(agent.act(observation))
         assert tokens.tolist() == greedy_without_cache(policy, observations, step)
+
+
+def test_values_are_weighed_by_the_beta_that_is_asked_for():
+    """Without weight, Q-SFT is the behaviour clone."""
+    observations = make_observations(6)
+
+    def actions(policy: Policy, beta: float | None) -> list[list[float]]:
+        agent = TokenAgent(policy, "greedy", torch.float64, beta=beta)
+        memories = [agent.new_memory(0) for _ in observations]
+        return np.asarray(agent.act_batch(observations, memories)).tolist()
+
+    policy = make_policy()
+    cloned = make_policy()
+    cloned.algorithm.settings = dataclasses.replace(cloned.algorithm.settings, beta=0.0, support_threshold=1e-9)
+    policy.algorithm.settings = dataclasses.replace(policy.algorithm.settings, support_threshold=1e-9)
+    trained, unweighed = actions(policy, None), actions(policy, 0.0)
+    assert unweighed == actions(cloned, None)
+    assert unweighed != trained
+
+
+def test_an_algorithm_without_values_refuses_beta():
+    with pytest.raises(ConfigurationError, match="'bc' has no values"):
+        TokenAgent(make_policy(algorithm="bc"), beta=3.0)
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp"])
