@@ -1,8 +1,11 @@
 """What an attentive player would write down: the task, what is held, what was seen where, and where not yet.
 
 A text of the game itself tells only what the last command did. Notes make the observation enough to act on alone, for
-models that do not see the whole episode; nothing stands in them that was not seen. Notes of places alone leave out
-what lies there and whether it is open: that, the picture shows and nothing else.
+models that do not see the whole episode; nothing stands in them that was not seen or done. They count the commands:
+time is limited, and what a state is worth depends on how much of it is left (Pardo et al., "Time Limits in
+Reinforcement Learning", ICML 2018). They mark what the player brought to where it lies, which looks like a thing still
+to be found otherwise. Notes of places alone leave out what lies there and whether it is open: that, the picture shows
+and nothing else.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ class Notes:
         self._task = task
         self._contents = contents
         self._seen: dict[str, str] = {}
+        self._held: Thing | None = None
+        self._brought: set[str] = set()
+        self._commands = 0
 
     def text(self, turn: Turn, command: str) -> str:
         """Take down what a turn shows, and return all there is to know.
@@ -30,15 +36,21 @@ class Notes:
             turn: the engine's answer.
             command: what it answers to; empty at the beginning.
         """
-        place = turn.scene.place
+        self._commands += bool(command)
+        place, held = turn.scene.place, turn.scene.held
+        if self._held is not None and held is None:
+            self._brought.add(self._held.name)
+        elif held is not None:
+            self._brought.discard(held.name)
+        self._held = held
         if place is not None:
             self._seen.pop(place.name, None)
             closed = place.openable and not place.opened
-            self._seen[place.name] = "closed" if closed else ", ".join(map(_described, place.contents)) or "nothing"
-        held = turn.scene.held
+            self._seen[place.name] = "closed" if closed else ", ".join(map(self._told, place.contents)) or "nothing"
         lines = [
             f"Task: {self._task}",
-            f"Held: {'nothing' if held is None else _described(held)}",
+            f"Commands: {self._commands}",
+            f"Held: {'nothing' if held is None else self._told(held)}",
             f"At: {'the middle of the room' if place is None else place.name}",
         ]
         lines += [f"- {name}: not seen" for name in turn.scene.receptacles if name not in self._seen]
@@ -50,6 +62,6 @@ class Notes:
         lines += [f"> {command}"] * bool(command) + [" ".join(said.split())]
         return "\n".join(lines)
 
-
-def _described(thing: Thing) -> str:
-    return f"{thing.name} ({', '.join(sorted(thing.marks))})" if thing.marks else thing.name
+    def _told(self, thing: Thing) -> str:
+        marks = thing.marks | {"brought"} if thing.name in self._brought else thing.marks
+        return f"{thing.name} ({', '.join(sorted(marks))})" if marks else thing.name

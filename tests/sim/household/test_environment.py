@@ -142,12 +142,27 @@ def test_notes_keep_what_was_seen(env):
     first, second = [each for each in info["legal_actions"] if each.startswith("go to ")][:2]
     env.step(first)
     text = env.step(second)[0]["text"]
-    assert text.startswith(f"Task: {info['task']}\nHeld: nothing\n")
+    assert text.startswith(f"Task: {info['task']}\nCommands: 2\nHeld: nothing\n")
     assert f"- {first.removeprefix('go to ')}: " in text
     unseen = {line[2:].split(":")[0] for line in text.splitlines() if line.endswith(": not seen")}
     left = {each.removeprefix("go to ") for each in info["legal_actions"] if each.startswith("go to ")}
     assert unseen == left - {each[6:] for each in (first, second)}
     assert f"> {second}\nYou arrive at {second.removeprefix('go to ')}." in text
+
+
+def test_notes_mark_what_was_brought_until_it_is_taken_again(env):
+    _, info = env.reset(seed=0)
+    for visit in [each for each in info["legal_actions"] if each.startswith("go to ")]:
+        *_, info = env.step(visit)
+        take = next((each for each in info["legal_actions"] if each.startswith("take ")), None)
+        if take is not None:
+            break
+    name, place = re.fullmatch(r"take (.+) from (.+)", take).groups()
+    brought = f"{name} (brought)"
+    assert brought not in env.step(take)[0]["text"]
+    put = env.step(f"move {name} to {place}")[0]["text"]
+    assert brought in next(line for line in put.splitlines() if line.startswith(f"- {place}: "))
+    assert brought not in env.step(take)[0]["text"]
 
 
 def test_notes_of_places_leave_to_the_picture_what_lies_there():
