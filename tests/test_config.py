@@ -65,13 +65,19 @@ def every_option() -> Iterator[tuple[type, str]]:
 
 @pytest.mark.parametrize(("config_class", "word"), list(every_option()))
 def test_every_option_of_every_group_composes(config_class: type, word: str) -> None:
-    words = [word] if word.startswith("sim=") else [word, "sim=pick_place"]
+    text = word.startswith("model=") and word not in ("model=tiny", "model=rt1")
+    words = [word] if word.startswith("sim=") else [word, "sim=wordle" if text else "sim=pick_place"]
     if word in ("model=hf", "model=llava_next") and config_class is TrainConfig:
         words.append("name=a_model")
     group, _, option = word.partition("=")
     config = load(config_class, words)
     chosen = getattr(config, group)
     assert (chosen if group == "preset" else chosen.name) == option
+
+
+@pytest.mark.parametrize(("sim", "model"), [("wordle", "tiny"), ("pick_place", "tiny_text")])
+def test_a_model_of_another_kind_is_refused_before_anything_is_collected(sim: str, model: str) -> None:
+    assert f"model={model} does not" in refused(TrainConfig, f"sim={sim}", f"model={model}")
 
 
 @pytest.mark.parametrize("preset", options_of("preset"))

@@ -12,9 +12,11 @@ from typing import Any, Literal
 from qsft_robot.config.algorithms import AlgorithmConfig
 from qsft_robot.config.fields import choice, section, setting, settings
 from qsft_robot.config.schema import (
+    CountertopConfig,
     EvaluationConfig,
     LanguageModelConfig,
     ModelConfig,
+    RoboticsTransformerConfig,
     SimConfig,
     TokenizationConfig,
     TrainingConfig,
@@ -66,6 +68,10 @@ class TrainConfig:
                 yield f"model={self.model.name} needs name=<name on a hub, or folder>"
         elif self.name is not None:
             yield f"name={self.name} says which pretrained model, but model={self.model.name} is not one: add model=hf"
+        arm = isinstance(self.sim, CountertopConfig)
+        if self.dataset is None and arm != isinstance(self.model, RoboticsTransformerConfig):
+            sees = "numbers" if arm else "text"
+            yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
 
 
 @settings
