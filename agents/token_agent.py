@@ -55,12 +55,13 @@ class TokenAgent(Agent):
 
     Args:
         policy: what to act by.
-        decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `SHARP_TEMPERATURE`.
+        decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `temperature`.
         dtype: of the computation. With float64 rounding cannot tip a choice, so that what an episode does is the
             same however many are decoded in a batch; evaluation uses it. A pretrained language model stays as it is.
         legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
             any; for text.
         beta: weigh values by this, in units of the mapped return; None for what the policy was trained with.
+        temperature: of `sharp` decoding.
 
     Raises:
         ConfigurationError: there is no such decoding, or the policy's algorithm has no beta.
@@ -73,6 +74,7 @@ class TokenAgent(Agent):
         dtype: torch.dtype = torch.float32,
         legal_only: bool = False,
         beta: float | None = None,
+        temperature: float = SHARP_TEMPERATURE,
     ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
@@ -89,6 +91,7 @@ class TokenAgent(Agent):
             self.algorithm.settings = dataclasses.replace(settings, beta=beta)
             self.name = f"{settings.name or settings.kind}_beta{beta:g}_{decoding}"
         self.legal_only = legal_only
+        self._temperature = temperature
         self._memory: EpisodeMemory | None = None
 
     @classmethod
@@ -100,6 +103,7 @@ class TokenAgent(Agent):
         device: str | torch.device = "cpu",
         legal_only: bool = False,
         beta: float | None = None,
+        temperature: float = SHARP_TEMPERATURE,
     ) -> TokenAgent:
         """Read the agent from a run folder or a policy folder.
 
@@ -107,7 +111,7 @@ class TokenAgent(Agent):
             CheckpointError: missing, damaged or of another version.
             ConfigurationError: as for the agent itself.
         """
-        return cls(load_policy(path, device), decoding, dtype, legal_only, beta)
+        return cls(load_policy(path, device), decoding, dtype, legal_only, beta, temperature)
 
     def check_environment(self, env: Any) -> None:
         """Refuse an environment whose actions or observations this policy does not fit.
@@ -375,7 +379,7 @@ class TokenAgent(Agent):
         """
         if self.decoding == "greedy":
             return logits.argmax(dim=-1)
-        temperature = SHARP_TEMPERATURE if self.decoding == "sharp" else 1.0
+        temperature = self._temperature if self.decoding == "sharp" else 1.0
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
         done = finished if finished is not None else [False] * len(memories)
         draws = [0.0 if over else memory.chance.random() for memory, over in zip(memories, done, strict=True)]

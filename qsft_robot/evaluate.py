@@ -23,7 +23,8 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     from qsft_robot.training.policy_files import describe_policy, find_policy
 
     policy = find_policy(config.checkpoint)
-    sim = config.sim or from_dict(TrainConfig, describe_policy(policy)["config"]).sim
+    training = from_dict(TrainConfig, describe_policy(policy)["config"])
+    sim, settings = config.sim or training.sim, config.evaluation.completed_by(training.evaluation)
     options = evaluation_options(sim, config.options)
 
     from qsft_robot.evaluation.evaluate import Task
@@ -32,7 +33,7 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     started = time.monotonic()
     task = Task(sim.env_id, options)
     folder = Path(config.run) if config.run else policy.parent
-    summary = play_checkpoint(policy, decodings_of(config.evaluation), task, config.evaluation, folder, config.beta)
+    summary = play_checkpoint(policy, decodings_of(settings), task, settings, folder, config.beta)
     seconds = round(time.monotonic() - started, 1)
     described = {"checkpoint": str(policy), "sim": sim.name, "options": options, "beta": config.beta}
     return {**described, **summary, "seconds": seconds}

@@ -75,6 +75,15 @@ def test_every_option_of_every_group_composes(config_class: type, word: str) -> 
     assert (chosen if group == "preset" else chosen.name) == option
 
 
+def test_a_policy_is_played_as_when_it_was_trained_unless_told_otherwise() -> None:
+    training = load(TrainConfig, ["sim=alfworld", "evaluation.temperature=0.7"]).evaluation
+    left_open = load(EvaluateConfig, ["checkpoint=runs/mine"]).evaluation.completed_by(training)
+    assert (left_open.temperature, left_open.legal_only) == (0.7, True)
+    words = ["checkpoint=runs/mine", "evaluation.temperature=0.2", "evaluation.legal_only=false"]
+    told = load(EvaluateConfig, words).evaluation.completed_by(training)
+    assert (told.temperature, told.legal_only) == (0.2, False)
+
+
 @pytest.mark.parametrize(("sim", "model"), [("wordle", "tiny"), ("pick_place", "tiny_text")])
 def test_a_model_of_another_kind_is_refused_before_anything_is_collected(sim: str, model: str) -> None:
     assert f"model={model} does not" in refused(TrainConfig, f"sim={sim}", f"model={model}")

@@ -6,6 +6,7 @@ or model is one class decorated with `kind`, and a YAML file in config/<group>/ 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -250,11 +251,21 @@ class EvaluationConfig:
     decoding: Literal["greedy", "sample", "sharp", "all"] = setting(
         "sharp", "the likeliest token, one drawn, one drawn near the likeliest, or every way, of which the best counts"
     )
+    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     seed: int = setting(
         0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146
     )
     videos: int = setting(4, "episodes to record as video", minimum=0)
-    legal_only: bool = setting(
-        False, "choose among the actions that the environment lists as legal; for text, where it lists them"
+    legal_only: bool | None = setting(
+        None,
+        "choose among the texts that the environment lists as legal; null: as for the training; there false",
     )
     compare: bool = setting(True, "after training, also play the scripted agent and the behaviour clone")
+
+    def completed_by(self, training: EvaluationConfig) -> EvaluationConfig:
+        """These settings, with what they leave open about acting as it was when the policy was trained."""
+        return dataclasses.replace(
+            self,
+            temperature=training.temperature if self.temperature is None else self.temperature,
+            legal_only=training.legal_only if self.legal_only is None else self.legal_only,
+        )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from qsft_robot.agents.base import DECODINGS
-from qsft_robot.agents.token_agent import TokenAgent
+from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
@@ -42,7 +42,14 @@ def play_checkpoint(
     """
     seeds = evaluation_seeds(settings)
     agents = [
-        TokenAgent.from_checkpoint(checkpoint, each, torch.float64, legal_only=settings.legal_only, beta=beta)
+        TokenAgent.from_checkpoint(
+            checkpoint,
+            each,
+            torch.float64,
+            legal_only=bool(settings.legal_only),
+            beta=beta,
+            temperature=SHARP_TEMPERATURE if settings.temperature is None else settings.temperature,
+        )
         for each in decodings
     ]
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]

@@ -85,6 +85,19 @@ def test_values_are_weighed_by_the_beta_that_is_asked_for():
     assert unweighed != trained
 
 
+def test_sharp_decoding_at_a_temperature_near_zero_is_greedy():
+    observations = make_observations(6)
+
+    def actions(decoding: str, temperature: float) -> list[list[float]]:
+        agent = TokenAgent(make_policy(), decoding, torch.float64, temperature=temperature)
+        memories = [agent.new_memory(seed) for seed in range(len(observations))]
+        return np.asarray(agent.act_batch(observations, memories)).tolist()
+
+    assert actions("sharp", 1e-9) == actions("greedy", 1.0)
+    assert actions("sharp", 1.0) == actions("sample", 1e-9)
+    assert actions("sharp", 1.0) != actions("sharp", 0.2)
+
+
 def test_an_algorithm_without_values_refuses_beta():
     with pytest.raises(ConfigurationError, match="'bc' has no values"):
         TokenAgent(make_policy(algorithm="bc"), beta=3.0)
