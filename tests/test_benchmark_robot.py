@@ -110,6 +110,8 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     assert [row["method"] for row in first["rows"]] == ["bc", "qsft", "qsft sim.evaluation.object_set=held_out"]
     logs = sorted((tmp_path / "results" / "cells").rglob("metrics.jsonl"))
     assert len(logs) == 2, "the same policy in another place is not trained again"
+    kept = {path.parent.parent.name for path in (tmp_path / "results" / "cells").rglob("policy.json")}
+    assert kept == {"behaviour"}, "policies are not kept unless asked for; pi_phi serves methods that are added later"
     again = run(config)
     assert [cell.stat().st_mtime_ns for cell in cells] == times
     assert json.dumps(again["rows"]) == json.dumps(first["rows"])

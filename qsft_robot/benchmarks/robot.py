@@ -64,6 +64,8 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         logger.info("cell %d of %d: %s", index + 1, len(cells), cell.name)
         done.append(_make(cell, experiment, folder, config.seed, suite.keep_checkpoints))
         result = _write(folder, config, suite, done, len(cells))
+    if not suite.keep_checkpoints:
+        shutil.rmtree(folder / "cells" / config.sim.name / "policy", ignore_errors=True)
     return result
 
 
