@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from qsft_robot.command import run
-from qsft_robot.config import EvaluateConfig, TrainConfig, collection_options, evaluation_options, from_dict
+from qsft_robot.config import (
+    EvaluateConfig,
+    EvaluationConfig,
+    TrainConfig,
+    collection_options,
+    evaluation_options,
+    from_dict,
+)
 from qsft_robot.errors import ConfigurationError
 
 
@@ -23,8 +30,9 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     from qsft_robot.training.policy_files import describe_policy, find_policy
 
     policy = find_policy(config.checkpoint)
-    training = from_dict(TrainConfig, describe_policy(policy)["config"])
-    sim, settings = config.sim or training.sim, config.evaluation.completed_by(training.evaluation)
+    trained = describe_policy(policy)["config"]
+    sim = config.sim or from_dict(TrainConfig, trained).sim
+    settings = config.evaluation.completed_by(from_dict(EvaluationConfig, trained.get("evaluation", {})))
     options = evaluation_options(sim, config.options)
 
     from qsft_robot.evaluation.evaluate import Task
