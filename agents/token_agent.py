@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from qsft_robot.agents.base import DECODINGS, Agent, Observation
 from qsft_robot.agents.legal import LegalTokens, legal_scores
+from qsft_robot.config import with_changes
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.models import LanguageModelShape, TransformerShape
 from qsft_robot.models.pictures import Pictures
@@ -64,7 +64,7 @@ class TokenAgent(Agent):
         temperature: of `sharp` decoding.
 
     Raises:
-        ConfigurationError: there is no such decoding, or the policy's algorithm has no beta.
+        ConfigurationError: there is no such decoding, beta or temperature, or the policy's algorithm has no beta.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class TokenAgent(Agent):
     ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
+        if temperature <= 0:
+            raise ConfigurationError(f"the temperature must be greater than 0, got {temperature:g}")
         self.policy = policy
         self.decoding = decoding
         pretrained = isinstance(policy.algorithm.shape, LanguageModelShape)
@@ -87,8 +89,10 @@ class TokenAgent(Agent):
         self.name = f"{settings.name or settings.kind}_{decoding}"
         if beta is not None:
             if not hasattr(settings, "beta"):
-                raise ConfigurationError(f"beta={beta:g} was given, but '{settings.kind}' has no values to weigh by it")
-            self.algorithm.settings = dataclasses.replace(settings, beta=beta)
+                raise ConfigurationError(
+                    f"beta={beta:g} was given, but '{settings.kind}' has no values that a beta weighs"
+                )
+            self.algorithm.settings = with_changes(settings, {"beta": beta})
             self.name = f"{settings.name or settings.kind}_beta{beta:g}_{decoding}"
         self.legal_only = legal_only
         self._temperature = temperature

@@ -69,7 +69,7 @@ class TrainConfig:
         elif self.name is not None:
             yield f"name={self.name} says which pretrained model, but model={self.model.name} is not one: add model=hf"
         arm = isinstance(self.sim, CountertopConfig)
-        if self.dataset is None and arm != isinstance(self.model, RoboticsTransformerConfig):
+        if arm != isinstance(self.model, RoboticsTransformerConfig):
             sees = "numbers" if arm else "text"
             yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
 

@@ -103,6 +103,12 @@ def test_an_algorithm_without_values_refuses_beta():
         TokenAgent(make_policy(algorithm="bc"), beta=3.0)
 
 
+@pytest.mark.parametrize("wrong", [{"beta": -1.0}, {"temperature": 0.0}])
+def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        TokenAgent(make_policy(), **wrong)
+
+
 @pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp"])
 def test_an_episode_does_not_depend_on_what_is_decoded_beside_it(decoding: str) -> None:
     agent = TokenAgent(make_policy(), decoding, torch.float64)
