@@ -92,7 +92,7 @@ class ScriptedHousehold(Agent):
         if self._random.uniform() < self._slips:
             command = self._slip(commands)
         self._last = command
-        return command
+        return self._env.worded(command)
 
     # What it knows.
 

@@ -120,7 +120,7 @@ class Algorithm(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: TokenBatch) -> dict[str, Tensor]:
-        """Named scalar terms; "loss" is the one to minimise, the others are logged."""
+        """Named scalar terms; "loss" is the one to minimise, beside `caption_loss`; the others are logged."""
 
     @abstractmethod
     def extract(self, logits: Mapping[str, Tensor]) -> Tensor:
@@ -137,6 +137,19 @@ class Algorithm(nn.Module, ABC):
             None.
         """
         return self.extract(logits), None
+
+    def caption_loss(self, batch: TokenBatch) -> Tensor | None:
+        """Sum () over the trained networks of how badly they name what pictures show; None without captions.
+
+        The training loop adds a share of it to the loss.
+        """
+        losses = []
+        for network in self.networks.values():
+            loss_of = getattr(network, "caption_loss", None)
+            if loss_of is not None and any(each.requires_grad for each in network.parameters()):
+                losses.append(loss_of(batch.observations))
+        found = [each for each in losses if each is not None]
+        return sum(found[1:], found[0]) if found else None
 
     def values(self, logits: Mapping[str, Tensor]) -> Tensor | None:
         """Q (..., bins) of every token in the units of the return, or None where there is no such thing."""

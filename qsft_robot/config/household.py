@@ -31,12 +31,14 @@ class HouseholdOptions:
         "folder made by alfworld-download; generated: games from the floor plans; null: ALFWORLD_DATA, else generated",
     )
     task_types: list[TaskType] = setting(ALL_TASK_TYPES, "which of the six task types to play")
-    text: Literal["engine", "notes", "places"] = setting(
+    text: Literal["engine", "notes", "pictured"] = setting(
         "engine",
         "what the official environment says; that and the task, what is held, what was seen where; "
-        "or notes that leave to the picture what lies in a place",
+        "or notes and commands that leave to the picture what lies in a place",
     )
-    observation: Literal["text_image", "text"] = setting("text_image", "text alone is faster")
+    observation: Literal["text_image", "text", "captioned"] = setting(
+        "text_image", "text alone is faster; captioned: a third part names what is in sight, to learn to see by"
+    )
     image_size: int = setting(96, "side of the square image, pixels", minimum=16, maximum=1024)
     max_episode_steps: int | None = setting(None, "time limit, commands; null: 30", minimum=1)
     engine: Literal["text", "thor"] = setting("text", "thor: AI2-THOR and its pictures, which needs a display and data")

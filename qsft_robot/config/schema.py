@@ -146,6 +146,7 @@ class LineTransformerConfig(ModelConfig):
     vocabulary: int = setting(320, "most tokens of the text, the 256 bytes included", minimum=258)
     context: int = setting(256, "most tokens of text that it sees", minimum=16)
     image_tokens: int = setting(0, "vectors made of the picture; 0: it sees text alone", minimum=0)
+    image_words: bool = setting(False, "a vector more says which words the picture shows; image_tokens=0: none")
     channels: list[int] = setting([32, 64, 64], "channels of the convolutions that look at the picture", minimum=1)
     above: bool = setting(True, "take each token together with the one above it, as in a table")
     pairs: bool = setting(False, "take each line together with the one above, as an answer with its question")
@@ -164,6 +165,8 @@ class LineTransformerConfig(ModelConfig):
         yield from _heads_share_the_width(self.width, self.heads)
         if self.pointers and self.width % self.pointers:
             yield f"width={self.width} must be a multiple of pointers={self.pointers}"
+        if self.image_words and self.instruction_lines > 1:
+            yield "image_words=true marks what one instruction line asks for: choose instruction_lines=0 or 1"
         if self.pointers and self.actions == "whole":
             yield f"pointers={self.pointers} copy tokens into actions=written; whole ones have none"
 

@@ -45,7 +45,7 @@ class DenseImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, tokens, width)."""
-        features = self.convolutions(_pixels(images, self.output.weight.dtype))
+        features = self.convolutions(as_pixels(images, self.output.weight.dtype))
         return self.output(self.norm(features.permute(0, 2, 3, 1).flatten(1))).unflatten(1, (self.tokens, -1))
 
 
@@ -83,7 +83,7 @@ class TokenLearnerEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, tokens, width)."""
-        features = self.convolutions(_pixels(images, self.output.weight.dtype))
+        features = self.convolutions(as_pixels(images, self.output.weight.dtype))
         cells = self.norm(features.permute(0, 2, 3, 1).flatten(1, 2) + self.position)
         weights = self.attention(cells).softmax(dim=1)
         return self.output(weights.transpose(1, 2) @ cells)
@@ -95,7 +95,7 @@ IMAGE_ENCODERS: dict[str, type[DenseImageEncoder] | type[TokenLearnerEncoder]] =
 }
 
 
-def _pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
+def as_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) in [-1, 1]."""
     pixels = images.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1.0
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -34,11 +34,14 @@ from qsft_robot.models.image_encoder import DenseImageEncoder
 from qsft_robot.models.line_pointers import LinePointers
 from qsft_robot.models.shape import Shape
 from qsft_robot.models.transformer import TransformerBlock, before_last, last_features
+from qsft_robot.models.word_spotter import CAPTION, WordSpotter
 
 TOKEN_SCALE = 0.3
 """Standard deviation of the tokens' vectors at the start. A line's is the sum of a few."""
 INSTRUCTION_PLACES = 6
 """Words of an instruction that are told apart, from its end; those before count as the first of them."""
+CAPTIONED = 4
+"""One of so many pictures of a batch is held against its caption, to save time: the other loss looks at all of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class LineTransformerShape(Shape):
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
+        image_words: whether one more says which words it shows.
         channels: of the convolutions.
     """
 
@@ -80,6 +84,7 @@ class LineTransformerShape(Shape):
     feed_forward_factor: int = 4
     image: tuple[int, int] | None = None
     image_tokens: int = 0
+    image_words: bool = False
     channels: tuple[int, ...] = (32, 64, 64)
 
     kind = "line_transformer"
@@ -137,17 +142,23 @@ class LineTransformer(nn.Module):
             nn.init.normal_(self.gate.weight, mean=1.0)
         self.pairs = LinePairs(shape.width) if shape.pairs else None
         self.asked: nn.Embedding | None = None
+        if shape.instruction_lines or shape.image_words:
+            self.register_buffer("words", torch.ones(shape.vocabulary, dtype=torch.bool))
         if shape.instruction_lines:
             self.asked = nn.Embedding(shape.vocabulary, shape.width)
             self.asked_place = nn.Embedding(INSTRUCTION_PLACES, shape.width)
             nn.init.normal_(self.asked_place.weight, std=TOKEN_SCALE)
-            self.register_buffer("words", torch.ones(shape.vocabulary, dtype=torch.bool))
             with torch.no_grad():
                 # Alike at first: that something is asked for is easier to learn than what it is.
                 self.asked.weight.copy_((TOKEN_SCALE * torch.randn(shape.width)).expand_as(self.asked.weight))
         self.picture: nn.Module | None = None
         if shape.image is not None:
             self.picture = DenseImageEncoder(shape.image, shape.channels, shape.image_tokens, shape.width)
+        self.spotter: WordSpotter | None = None
+        if shape.image is not None and shape.image_words:
+            self.spotter = WordSpotter(shape.vocabulary)
+            self.spotted = nn.Embedding(shape.vocabulary, shape.width)
+            nn.init.normal_(self.spotted.weight, std=TOKEN_SCALE)
         self.position = nn.Parameter(0.02 * torch.randn(shape.context, shape.width))
         self.blocks = nn.ModuleList(
             TransformerBlock(shape.width, shape.heads, shape.feed_forward_factor) for _ in range(shape.layers)
@@ -162,7 +173,10 @@ class LineTransformer(nn.Module):
             self.head_gain = nn.Parameter(torch.zeros(blocks, shape.pointers, shape.columns))
 
     def set_words(self, tokens: Sequence[int]) -> None:
-        """Of an instruction's tokens, mark these alone where they occur again; of a shape with `instruction_lines`."""
+        """Mark these tokens alone, where an instruction's occur again, and look for them alone in a picture.
+
+        For a shape with `instruction_lines` or `image_words`.
+        """
         self.words.zero_()
         self.words[list(tokens)] = True
 
@@ -174,7 +188,8 @@ class LineTransformer(nn.Module):
         `shared`, how many, as whole lines: these are read once, and `image` is one (1, H, W, 3).
         """
         shared = int(observation["shared"]) if "shared" in observation else 0
-        return self._encode(observation["stream"], observation["positions"], self._pictures(observation), shared)
+        pictures = self._pictures(observation, observation["stream"])
+        return self._encode(observation["stream"], observation["positions"], pictures, shared)
 
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
@@ -184,9 +199,20 @@ class LineTransformer(nn.Module):
         copied = context[..., self.shape.width :]
         return logits + functional.pad(copied, (0, self.shape.outputs - copied.shape[-1]))
 
+    def caption_loss(self, observation: Mapping[str, Tensor]) -> Tensor | None:
+        """Cross-entropy (), summed over words, of which of them `image` (R, H, W, 3) shows.
+
+        `caption` (R, vocabulary) bool says it. None for a network that does not spot words, or without captions.
+        """
+        if self.spotter is None or CAPTION not in observation:
+            return None
+        logits = self.spotter.logits(observation["image"][::CAPTIONED], self.words)
+        shown = observation[CAPTION][::CAPTIONED][:, self.words].to(logits.dtype)
+        return functional.binary_cross_entropy_with_logits(logits, shown, reduction="none").sum(dim=1).mean()
+
     def start(self, observation: Mapping[str, Tensor]) -> tuple[LineCache, Tensor]:
         """The cache, and logits (N, outputs) of the first token after `prompt` (N, P), filled up in front."""
-        cache = LineCache(observation["prompt"], self._pictures(observation))
+        cache = LineCache(observation["prompt"], self._pictures(observation, observation["prompt"]))
         return cache, self._last(cache)
 
     def step(self, cache: LineCache, token: Tensor, dimension: int) -> Tensor:
@@ -199,8 +225,23 @@ class LineTransformer(nn.Module):
         last = torch.arange(1, rows + 1, device=cache.stream.device) * length - 1
         return self(self._encode(cache.stream, last, cache.pictures), last)
 
-    def _pictures(self, observation: Mapping[str, Tensor]) -> Tensor | None:
-        return None if self.picture is None else self.picture(observation["image"])
+    def _pictures(self, observation: Mapping[str, Tensor], stream: Tensor) -> Tensor | None:
+        """Vectors (R, number, width) of the pictures that come with the streams (R, T); None without pictures."""
+        if self.picture is None:
+            return None
+        images = observation["image"]
+        vectors: Tensor = self.picture(images)
+        if self.spotter is None:
+            return vectors
+        shown = self.spotter(images, self.words)
+        line = shown @ self.spotted.weight
+        if self.asked is not None:
+            stream = stream[: len(images)]
+            word = self._asked_words(stream, stream != self.shape.padding)
+            wanted = shown * (word < INSTRUCTION_PLACES)
+            places = functional.one_hot(word, INSTRUCTION_PLACES + 1)[..., :INSTRUCTION_PLACES].to(shown.dtype)
+            line = line + wanted @ self.asked.weight + (wanted[:, None] @ places).squeeze(1) @ self.asked_place.weight
+        return torch.cat([vectors, line[:, None]], dim=1)
 
     def _encode(self, stream: Tensor, positions: Tensor, pictures: Tensor | None, shared: int = 0) -> Tensor:
         """Features (..., width) at `positions` (...) of the flattened stream (R, T)."""
@@ -314,14 +355,20 @@ class LineTransformer(nn.Module):
 
     def _asked_again(self, stream: Tensor, written: Tensor) -> Tensor:
         """(R, T) for tokens that occur in the instruction, and are no part of it, which of its words from its end."""
-        ends = stream == self.shape.end_of_line
-        line = ends.cumsum(dim=1) - ends.long()
-        instruction = written & (line < self.shape.instruction_lines)
-        words = instruction & ~ends & self.words[stream]
+        elsewhere = written & ~self._instruction(stream, written)
+        return self._asked_words(stream, written).gather(1, stream).masked_fill(~elsewhere, INSTRUCTION_PLACES)
+
+    def _asked_words(self, stream: Tensor, written: Tensor) -> Tensor:
+        """(R, vocabulary) which of the instruction's words each token is, from its end; INSTRUCTION_PLACES for none."""
+        words = self._instruction(stream, written) & (stream != self.shape.end_of_line) & self.words[stream]
         from_end = (words.sum(dim=1, keepdim=True) - words.cumsum(dim=1)).clamp_max(INSTRUCTION_PLACES - 1)
         asked = stream.new_full((len(stream), self.shape.vocabulary), INSTRUCTION_PLACES)
-        asked.scatter_reduce_(1, stream, from_end.masked_fill(~words, INSTRUCTION_PLACES), "amin")
-        return asked.gather(1, stream).masked_fill(instruction | ~written, INSTRUCTION_PLACES)
+        return asked.scatter_reduce_(1, stream, from_end.masked_fill(~words, INSTRUCTION_PLACES), "amin")
+
+    def _instruction(self, stream: Tensor, written: Tensor) -> Tensor:
+        """(R, T) whether each token is a part of the instruction."""
+        ends = stream == self.shape.end_of_line
+        return written & (ends.cumsum(dim=1) - ends.long() < self.shape.instruction_lines)
 
     def _above(self, stream: Tensor, start: Tensor, place: Tensor) -> Tensor:
         """(R, T) the token at the same place of the line before; padding where that is shorter or missing."""

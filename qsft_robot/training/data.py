@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,13 @@ from qsft_robot.errors import ConfigurationError, DataError, StoreError
 from qsft_robot.models.line_transformer import LineTransformer
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
+from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
 from qsft_robot.training.shapes import TEXT_MODELS, learned_tokenizer, picture_size, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
+
+logger = logging.getLogger(__name__)
 
 LARGEST_HELD_OUT_SHARE = 0.5
 HELD_OUT_BATCHES = 24
@@ -86,6 +90,14 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
         training_episodes.append(np.sort(order[kept:]))
     if any(store.spec.action != stores[0].spec.action for store in stores):
         raise DataError("the stores have actions of different kinds or sizes; they cannot be trained on together")
+    if keys is not None and CAPTION in keys:
+        bare = [str(store.path) for store in stores if CAPTION not in store.spec.observations]
+        if bare:
+            keys = [key for key in keys if key != CAPTION]
+            logger.warning(
+                "no captions in %s: model.image_words has to learn from actions alone what pictures show",
+                ", ".join(bare),
+            )
     common: dict[str, Any] = {
         "segment_length": config.training.segment_length,
         "history": history,
@@ -155,7 +167,7 @@ def set_statistics(network: torch.nn.Module, data: ExperimentData) -> None:
     That is the mean and spread of `state`, where it takes one, and the words of actions, where it marks those of an
     instruction: what no action has, such as `a`, stands in a text whether it is asked for or not.
     """
-    if isinstance(network, LineTransformer) and network.shape.instruction_lines:
+    if isinstance(network, LineTransformer) and (network.shape.instruction_lines or network.shape.image_words):
         assert isinstance(data.tokenizer, TextTokenizer)
         actions = data.training.table.actions[data.training.table.valid]
         network.set_words(

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 FINAL_LEARNING_RATE = 0.1
 """Share of the peak learning rate at which the cosine schedule ends."""
+CAPTION_WEIGHT = 0.1
+"""Of the cross-entropy of captions, where data have them, beside an algorithm's own loss."""
 KEPT_STATES = 2
 """Training states kept on disk: the newest, and the one before in case that one is damaged."""
 
@@ -135,13 +137,18 @@ class TrainingLoop:
         batch = self.batch_at(self.step, generator)
         with self.accelerator.autocast():
             terms = dict(self.loss(batch))
+            caption = self.algorithm.caption_loss(batch)
+        total = terms["loss"]
+        if caption is not None:
+            terms["caption_loss"] = caption
+            total = total + CAPTION_WEIGHT * caption
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(terms["loss"])
+        self.accelerator.backward(total)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
-        if not torch.isfinite(norm) or not torch.isfinite(terms["loss"]):
+        if not torch.isfinite(norm) or not torch.isfinite(total):
             raise TrainingError(
                 f"{self.stage.name}: the loss or its gradient is not finite at step {self.step} "
-                f"(loss {float(terms['loss'].detach()):.4g}, gradient norm {float(norm):.4g}). Check the data with "
+                f"(loss {float(total.detach()):.4g}, gradient norm {float(norm):.4g}). Check the data with "
                 f"`python -m qsft_robot.dataset validate`, or lower training.learning_rate (now "
                 f"{self.settings.learning_rate:g}); the state before is in {self.states}"
             )

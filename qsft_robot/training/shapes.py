@@ -23,6 +23,7 @@ from qsft_robot.models import (
     VisionLanguageShape,
 )
 from qsft_robot.models.pictures import picture_tokens
+from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization import TextTokenizer, Tokenizer, WholeActionTokenizer
 
 TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
@@ -70,8 +71,13 @@ def source_of(model: LanguageModelConfig, name: str | None) -> str:
 
 
 def observation_keys(model: ModelConfig) -> list[str] | None:
-    """What a model reads of an observation; None for everything that there is."""
+    """What a model reads of an observation; None for everything that there is.
+
+    Captions are read for training where data have them, and never while acting.
+    """
     looks = isinstance(model, TextTransformerConfig | LineTransformerConfig) and model.image_tokens
+    if isinstance(model, LineTransformerConfig) and model.image_tokens and model.image_words:
+        return ["text", "image", CAPTION]
     if looks or isinstance(model, VisionLanguageModelConfig):
         return ["text", "image"]
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
@@ -121,6 +127,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             dimensions=tokenizer.dimensions,
             image=picture,
             image_tokens=model.image_tokens,
+            image_words=model.image_words,
             channels=tuple(model.channels),
             bins=tokenizer.bins,
             outputs=tokenizer.bins,

@@ -14,6 +14,7 @@ from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.datasets.batch import Batch
 from qsft_robot.errors import DataError
 from qsft_robot.models.pictures import Pictures
+from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization.text_tokenizer import TextTokenizer
 from qsft_robot.training.tensors import observation_tensors, transition_tensors
 
@@ -23,7 +24,8 @@ class TextBatch(TokenBatch):
     """A TokenBatch whose observations are `stream` (R, T) int64 and `positions` (S, L + 1, D) int64 in it.
 
     Where the data have pictures, `image` (R, H, W, 3) is the one that each stream begins with, or there are the tensors
-    that `Pictures.inputs` makes of all pictures of the streams.
+    that `Pictures.inputs` makes of all pictures of the streams. With captions, `caption` (R, vocabulary) bool says
+    which tokens that of `image` has; the end of its line does not count.
     """
 
     def current(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -240,7 +242,9 @@ class TextConverter:
         lengths = np.where(batch.valid, lengths.reshape(segments, length), 0)
         pictures = batch.observations.get("image")
         streams = Streams(self.tokenizer, self.context, pictures is None, self.shown)
+        captions = batch.observations.get(CAPTION)
         seen: list[np.ndarray] = []
+        named: list[str] = []
         follows = batch.valid[:, -1] & ~batch.terminal[:, -1]
         places = np.zeros((segments, length + 1, tokens.shape[2], 2), dtype=np.int64)
         for segment in range(segments):
@@ -256,6 +260,8 @@ class TextConverter:
                 streams.see(text)
                 if pictures is not None:
                     seen.append(pictures[segment, step, -1])
+                    if captions is not None:
+                        named.append(str(captions[segment, step, -1]))
                 count = 1 if last else int(lengths[segment, step])
                 places[segment, step] = _places(streams, tokens.shape[2], count)
                 if not last:
@@ -269,6 +275,8 @@ class TextConverter:
         elif pictures is not None:
             shown = np.stack([seen[number] for number in streams.begun])
             observations |= observation_tensors({"image": shown}, self.device)
+            if captions is not None:
+                observations[CAPTION] = self._captions([named[number] for number in streams.begun])
         result = TextBatch(
             observations=observations,
             tokens=torch.from_numpy(tokens).to(self.device),
@@ -281,6 +289,14 @@ class TextConverter:
                 logits = self.behaviour(self.behaviour.encode(inputs), everything)
             return replace(result, behaviour_logits=logits.float().view(segments, length + 1, *logits.shape[1:]))
         return result
+
+    def _captions(self, texts: Sequence[str]) -> Tensor:
+        """(R, vocabulary) bool: which tokens each of these texts has."""
+        has = np.zeros((len(texts), self.tokenizer.vocabulary), dtype=bool)
+        for row, text in zip(has, texts, strict=True):
+            row[self.tokenizer.observation(text)] = True
+        has[:, self.tokenizer.end_of_line] = False
+        return torch.from_numpy(has).to(self.device)
 
 
 def _places(streams: Streams, dimensions: int, count: int) -> np.ndarray:

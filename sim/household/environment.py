@@ -2,7 +2,8 @@
 
 Observation: a Dict of `text` (Text, printable ASCII) and `image` (H, W, 3) uint8, what the agent stands before.
 Action: a command as text, for example `take mug 1 from desk 1`. `info["legal_actions"]` lists the commands that
-the engine would carry out, sorted; any other text is allowed, changes nothing and is answered "Nothing happens.".
+the engine would carry out, sorted (with `text="pictured"` all that might be, for what the text tells); any other text
+is allowed, changes nothing and is answered "Nothing happens.".
 Reward: 1 when the goal is reached, which ends the episode, else 0.
 
 An episode follows from `reset(seed=...)` alone: the seed is the game's number (games.py), and the engine has no chance
@@ -23,6 +24,7 @@ import gymnasium
 import numpy as np
 
 from qsft_robot.errors import ConfigurationError, DataError
+from qsft_robot.sim.household import unnumbered
 from qsft_robot.sim.household.engine import Engine, TextEngine
 from qsft_robot.sim.household.games import FolderGames, Game, Games, GeneratedGames
 from qsft_robot.sim.household.notes import Notes
@@ -33,7 +35,8 @@ EPISODE_STEPS = 30
 """Commands until an episode is truncated."""
 
 LONGEST_TEXT = 16384
-TEXTS = ("engine", "notes", "places")
+OBSERVATIONS = ("text_image", "text", "captioned")
+TEXTS = ("engine", "notes", "pictured")
 LONGEST_COMMAND = 128
 PICTURE_SIZE = 384
 """Pixels per side of `render()`."""
@@ -53,8 +56,11 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
             alfworld package; None for the folder that ALFWORLD_DATA names, or generated games where it is not set.
         task_types: which of `TASK_TYPES` to play.
         text: `engine` observes exactly what the official environment says; `notes` adds the task, what is held and
-            what was seen so far (notes.py); `places` are notes without what lies in a place, for the picture to show.
-        observation: `text_image`, or `text` for no picture, which is faster.
+            what was seen so far (notes.py); `pictured` are notes without what lies in a place, for the picture to
+            show, and commands name things by their kind, `take mug from desk 1` (unnumbered.py).
+        observation: `text_image`, or `text` for no picture, which is faster; `captioned` has a third part, `caption`,
+            that names what is in sight: "open: mug, pen" where the place at hand is open, "closed: " or "here: " else.
+            To see is learned from it; nothing should act by it.
         image_size: pixels per side of the observed picture.
         max_episode_steps: commands until the episode is truncated.
         engine: `text`, or `thor` for AI2-THOR and its pictures (thor.py), which needs a display and `data`.
@@ -83,7 +89,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
     ) -> None:
         self._engine: Engine | None = None
         _check("text", text, TEXTS)
-        _check("observation", observation, ("text_image", "text"))
+        _check("observation", observation, OBSERVATIONS)
         _check("engine", engine, ("text", "thor"))
         _check("render_mode", render_mode, (None, "rgb_array"))
         if not isinstance(image_size, int) or image_size < 16:
@@ -96,17 +102,27 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
                 "engine=thor needs data=<folder made by alfworld-download> (or ALFWORLD_DATA): AI2-THOR plays the "
                 "official games, which say where everything stands"
             )
+        if text == "pictured" and folder is not None:
+            raise ConfigurationError(
+                "text=pictured plays generated games alone (data=generated): where receptacles of the official games "
+                "stand close together, its list of actions would lack some"
+            )
+        if observation == "captioned" and engine != "text":
+            raise ConfigurationError("observation=captioned needs engine=text: AI2-THOR does not tell what is in sight")
         self.games: Games = (
             GeneratedGames(split, task_types) if folder is None else FolderGames(folder, split, task_types)
         )
         self.render_mode = render_mode
         self.max_episode_steps = EPISODE_STEPS if max_episode_steps is None else max_episode_steps
         self._text = text
-        self._image_size = image_size if observation == "text_image" else 0
+        self._captions = observation == "captioned"
+        self._image_size = 0 if observation == "text" else image_size
         self.action_space = gymnasium.spaces.Text(LONGEST_COMMAND, charset=CHARACTERS)
         spaces: dict[str, gymnasium.Space[Any]] = {"text": gymnasium.spaces.Text(LONGEST_TEXT, charset=CHARACTERS)}
         if self._image_size:
             spaces["image"] = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        if self._captions:
+            spaces["caption"] = gymnasium.spaces.Text(LONGEST_TEXT, charset=CHARACTERS)
         self.observation_space: gymnasium.spaces.Dict = gymnasium.spaces.Dict(spaces)
         self._engine = _make_engine(engine)
         self.task = ""
@@ -154,8 +170,9 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
             raise DataError("step() was called after the end of an episode: call reset() first")
         command = action.strip()
         before = self.turn
-        if command in before.commands:
-            self._turn = engine.command(command)
+        meant = unnumbered.resolve(command, before) if self._text == "pictured" else command
+        if meant in before.commands:
+            self._turn = engine.command(meant)
         else:
             self._turn = Turn(NOTHING, before.commands, before.won, before.scene)
         self._steps += 1
@@ -163,6 +180,14 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         truncated = not terminated and self._steps >= self.max_episode_steps
         self._ended = terminated or truncated
         return self._observe(command), float(terminated), terminated, truncated, self._info()
+
+    def worded(self, command: str) -> str:
+        """A command of the engine in the words of this environment's actions; `pictured` names kinds.
+
+        Raises:
+            DataError: no game was begun.
+        """
+        return unnumbered.without_numbers(command, self.scene.receptacles) if self._text == "pictured" else command
 
     def render(self) -> np.ndarray | None:
         """With `rgb_array`, a (384, 384, 3) uint8 picture of what the agent stands before."""
@@ -211,7 +236,7 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
     def _info(self) -> dict[str, Any]:
         return {
             "success": self.turn.won,
-            "legal_actions": tuple(self.turn.commands),
+            "legal_actions": unnumbered.listed(self.turn) if self._text == "pictured" else self.turn.commands,
             "task": self.task,
             "task_type": self.game.task.type,
             "game": self.game.name,
@@ -222,6 +247,8 @@ class HouseholdEnv(gymnasium.Env[dict[str, Any], str]):
         observation: dict[str, Any] = {"text": _printable(text)}
         if self._image_size:
             observation["image"] = self._picture(self._image_size)
+        if self._captions:
+            observation["caption"] = self.scene.caption()
         return observation
 
     def _picture(self, size: int) -> np.ndarray:

@@ -4,8 +4,8 @@ A text of the game itself tells only what the last command did. Notes make the o
 models that do not see the whole episode; nothing stands in them that was not seen or done. They count the commands:
 time is limited, and what a state is worth depends on how much of it is left (Pardo et al., "Time Limits in
 Reinforcement Learning", ICML 2018). They mark what the player brought to where it lies, which looks like a thing still
-to be found otherwise. Notes of places alone leave out what lies there and whether it is open: that, the picture shows
-and nothing else.
+to be found otherwise. Without contents they leave out what lies in a place and whether it is open, which the picture
+shows. Nor do they number things then, because numbers cannot be seen.
 """
 
 from __future__ import annotations
@@ -63,5 +63,6 @@ class Notes:
         return "\n".join(lines)
 
     def _told(self, thing: Thing) -> str:
+        name = thing.name if self._contents else thing.kind
         marks = thing.marks | {"brought"} if thing.name in self._brought else thing.marks
-        return f"{thing.name} ({', '.join(sorted(marks))})" if marks else thing.name
+        return f"{name} ({', '.join(sorted(marks))})" if marks else name

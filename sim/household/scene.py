@@ -62,11 +62,13 @@ class Scene:
         receptacles: the names of all receptacles of the room, in an order that stays the same in that room.
         place: the receptacle at hand; None in the middle of the room.
         held: what the agent holds.
+        kinds: of the things that there are in the room, in sight or not, sorted.
     """
 
     receptacles: tuple[str, ...]
     place: Place | None = None
     held: Thing | None = None
+    kinds: tuple[str, ...] = ()
 
     @property
     def room(self) -> str:
@@ -86,6 +88,12 @@ class Scene:
         """All things in sight: what lies in or on the receptacle at hand, and what is held."""
         held = () if self.held is None else (self.held,)
         return (*(self.place.contents if self.place else ()), *held)
+
+    def caption(self) -> str:
+        """What a picture of this shows, for example `open: mug, pen`: kinds, sorted, after the state of the place."""
+        openable = self.place is not None and self.place.openable
+        state = "here" if not openable else "open" if self.place and self.place.opened else "closed"
+        return f"{state}: {', '.join(sorted({thing.kind for thing in self.visible()})) or 'nothing'}"
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ class TextGame(PddlEnv):
         super().__init__(textworld.EnvInfos(won=True, admissible_commands=True))
         self._at_hand = ""
         self._around: tuple[str, ...] = ()
+        self._kinds: tuple[str, ...] = ()
 
     def begin(self, game: Mapping[str, Any]) -> Turn:
         """Start a game.
@@ -185,6 +186,7 @@ class TextGame(PddlEnv):
         self._entity_infos = self._named_entities()
         self._at_hand = ""
         self._around = self._receptacles()
+        self._kinds = self._kinds_of_things()
         self.prev_state = None
         self.state = textworld.GameState()
         self._last_action = None
@@ -244,7 +246,7 @@ class TextGame(PddlEnv):
             self._at_hand = here[0] if here else ""
         held = next((self._thing(each, facts) for _, each in facts.get("holds", ())), None)
         place = self._place(self._at_hand, facts) if self._at_hand else None
-        return Scene(self._around, place, held)
+        return Scene(self._around, place, held, self._kinds)
 
     def _place(self, name: str, facts: Mapping[str, list[tuple[str, ...]]]) -> Place:
         openable = (name,) in facts.get("openable", ())
@@ -269,6 +271,11 @@ class TextGame(PddlEnv):
             for each, place in zip(found, places, strict=True)
         }
         return tuple(self._entity_infos[each].name for each in sorted(found, key=lambda each: (bearing[each], each)))
+
+    def _kinds_of_things(self) -> tuple[str, ...]:
+        """The kinds of all that lies in or on something, sorted."""
+        things = {fact.arguments[0].name for fact in self._pddl_state.facts if fact.name == "inreceptacle"}
+        return tuple(sorted({_kind(each) for each in things}))
 
 
 def _kind(name: str) -> str:

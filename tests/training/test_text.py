@@ -236,7 +236,7 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
         heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4), pairs=True,
-        instruction_lines=1, pointers=2,
+        instruction_lines=1, pointers=2, image_words=True,
     )  # fmt: skip
     network = shape.network().double()
     torch.nn.init.normal_(network.head_gain)
@@ -276,7 +276,9 @@ def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
     text_of = {"vocabulary": tokenizer.vocabulary, "end_of_line": tokenizer.end_of_line, "padding": tokenizer.padding}
     network: Any = TextTransformerShape(**common).network()
     if lines:
-        network = LineTransformerShape(**common, **text_of, pairs=True, pointers=2).network()
+        network = LineTransformerShape(
+            **common, **text_of, pairs=True, pointers=2, instruction_lines=1, image_words=True
+        ).network()
         torch.nn.init.normal_(network.head_gain)
     network, cpu = network.double(), torch.device("cpu")
     picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)

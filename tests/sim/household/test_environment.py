@@ -165,23 +165,6 @@ def test_notes_mark_what_was_brought_until_it_is_taken_again(env):
     assert brought not in env.step(take)[0]["text"]
 
 
-def test_notes_of_places_leave_to_the_picture_what_lies_there():
-    env = HouseholdEnv(data="generated", observation="text", text="places", max_episode_steps=60)
-    _, info = env.reset(seed=0)
-    visits = [each for each in info["legal_actions"] if each.startswith("go to ")]
-    takes = 0
-    for visit in visits:
-        observation, *_, info = env.step(visit)
-        takes += any(each.startswith("take ") for each in info["legal_actions"])
-        assert observation["text"].splitlines()[-1] == f"> {visit}"
-        assert "you see" not in observation["text"]
-        assert not {each.name for each in env.scene.place.contents} & set(re.findall(r"\w+ \d+", observation["text"]))
-    assert takes
-    for visit in visits:
-        assert f"- {visit.removeprefix('go to ')}: seen" in observation["text"].splitlines()
-    env.close()
-
-
 def test_the_engines_process_is_replaced():
     engine, games = TextEngine(games_per_process=2), GeneratedGames("train")
     processes = []

@@ -154,7 +154,7 @@ def test_the_variable_names_the_folder(monkeypatch, folder):
         ({"split": "test"}, "split is 'test', expected one of train, seen, unseen, valid_seen, valid_unseen"),
         ({"task_types": ["pick"]}, "task_types names 'pick', expected some of pick_and_place_simple"),
         ({"task_types": []}, "task_types is empty"),
-        ({"text": "short"}, "text is 'short', expected one of engine, notes, places"),
+        ({"text": "short"}, "text is 'short', expected one of engine, notes, pictured"),
         ({"image_size": 8}, "image_size is 8"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
         ({"engine": "thor", "data": "generated"}, "engine=thor needs data="),
