@@ -40,8 +40,6 @@ TOKEN_SCALE = 0.3
 """Standard deviation of the tokens' vectors at the start. A line's is the sum of a few."""
 INSTRUCTION_PLACES = 6
 """Words of an instruction that are told apart, from its end; those before count as the first of them."""
-CAPTIONED = 4
-"""One of so many pictures of a batch is held against its caption, to save time: the other loss looks at all of them."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,7 @@ class LineTransformer(nn.Module):
         self.spotter: WordSpotter | None = None
         if shape.image is not None and shape.image_words:
             self.spotter = WordSpotter(shape.vocabulary)
+            self._spotted: tuple[Tensor, Tensor] | None = None
             self.spotted = nn.Embedding(shape.vocabulary, shape.width)
             nn.init.normal_(self.spotted.weight, std=TOKEN_SCALE)
         self.position = nn.Parameter(0.02 * torch.randn(shape.context, shape.width))
@@ -202,12 +201,18 @@ class LineTransformer(nn.Module):
     def caption_loss(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         """Cross-entropy (), summed over words, of which of them `image` (R, H, W, 3) shows.
 
-        `caption` (R, vocabulary) bool says it. None for a network that does not spot words, or without captions.
+        `caption` (R, vocabulary) bool says it. None for a network that does not spot words, or without captions. What
+        `encode` saw in the same pictures just before is not looked for again.
         """
-        if self.spotter is None or CAPTION not in observation:
+        if self.spotter is None:
             return None
-        logits = self.spotter.logits(observation["image"][::CAPTIONED], self.words)
-        shown = observation[CAPTION][::CAPTIONED][:, self.words].to(logits.dtype)
+        images, logits = self._spotted or (None, None)
+        self._spotted = None
+        if CAPTION not in observation:
+            return None
+        if logits is None or images is not observation["image"]:
+            _, logits = self.spotter(observation["image"], self.words)
+        shown = observation[CAPTION][:, self.words].to(logits.dtype)
         return functional.binary_cross_entropy_with_logits(logits, shown, reduction="none").sum(dim=1).mean()
 
     def start(self, observation: Mapping[str, Tensor]) -> tuple[LineCache, Tensor]:
@@ -233,7 +238,8 @@ class LineTransformer(nn.Module):
         vectors: Tensor = self.picture(images)
         if self.spotter is None:
             return vectors
-        shown = self.spotter(images, self.words)
+        shown, logits = self.spotter(images, self.words)
+        self._spotted = (images, logits) if self.training else None
         line = shown @ self.spotted.weight
         if self.asked is not None:
             stream = stream[: len(images)]
