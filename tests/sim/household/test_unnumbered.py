@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-pytest.importorskip("alfworld", reason="the extra alfworld is not installed")
-
 from qsft_robot.agents.scripted.household import ScriptedHousehold
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.sim.household import unnumbered
