@@ -76,10 +76,9 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
     Captions are read for training where data have them, and never while acting.
     """
     looks = isinstance(model, TextTransformerConfig | LineTransformerConfig) and model.image_tokens
-    if isinstance(model, LineTransformerConfig) and model.image_tokens and model.image_words:
-        return ["text", "image", CAPTION]
     if looks or isinstance(model, VisionLanguageModelConfig):
-        return ["text", "image"]
+        spots = isinstance(model, LineTransformerConfig) and model.image_words
+        return ["text", "image", *([CAPTION] if spots else [])]
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
 
 

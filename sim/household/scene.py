@@ -91,8 +91,9 @@ class Scene:
 
     def caption(self) -> str:
         """What a picture of this shows, for example `open: mug, pen`: kinds, sorted, after the state of the place."""
-        openable = self.place is not None and self.place.openable
-        state = "here" if not openable else "open" if self.place and self.place.opened else "closed"
+        state = "here"
+        if self.place is not None and self.place.openable:
+            state = "open" if self.place.opened else "closed"
         return f"{state}: {', '.join(sorted({thing.kind for thing in self.visible()})) or 'nothing'}"
 
 

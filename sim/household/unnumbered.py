@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from qsft_robot.sim.household import wheel
 from qsft_robot.sim.household.scene import Scene, Turn
+from qsft_robot.sim.household.tasks import LAMPS
 
-LAMPS = ("desklamp", "floorlamp")
 KNIVES = ("knife", "butterknife")
-SLICEABLE = ("apple", "bread", "egg", "lettuce", "potato", "tomato")
 
 _NAME = re.compile(r"\b([a-z]+) \d+\b")
 _ALWAYS = ("help", "inventory", "look")
@@ -56,5 +56,7 @@ def _possible(scene: Scene) -> Iterator[str]:
     else:
         yield f"move {held.kind} to {place.name}"
         if held.kind in KNIVES:
-            yield from (f"slice {kind} with {held.kind}" for kind in scene.kinds if kind in SLICEABLE)
-    yield from (f"use {kind}" for kind in scene.kinds if kind in LAMPS)
+            sliceable = {each.lower() for each in wheel.constants().VAL_ACTION_OBJECTS["Sliceable"]}
+            yield from (f"slice {kind} with {held.kind}" for kind in scene.kinds if kind in sliceable)
+    lamps = {each.lower() for each in LAMPS}
+    yield from (f"use {kind}" for kind in scene.kinds if kind in lamps)
