@@ -70,26 +70,58 @@ def legal_scores(policy: Tensor, tokens: Tensor, lengths: Sequence[int]) -> Tens
     return _among(policy, allowed).log_softmax(dim=-1).gather(-1, tokens[..., None]).squeeze(-1).sum(dim=-1)
 
 
+def _least(actions: Sequence[tuple[tuple[int, ...], float]]) -> dict[int, float]:
+    """First token of some -> the least penalty of these, beyond the least of all."""
+    least: dict[int, float] = {}
+    for tokens, cost in actions:
+        if tokens:
+            least[tokens[0]] = min(cost, least.get(tokens[0], cost))
+    return {token: cost - min(least.values()) for token, cost in least.items()}
+
+
 class LegalTokens:
     """What each of N episodes may still write of its next action.
 
     An episode without a list of legal actions may write anything up to the end of a line.
+
+    Args:
+        tokenizer: text to tokens.
+        legal: the actions of each episode, or None.
+        penalties: for each of them, what to take from its logarithm of probability; None for nothing at all. A
+            beginning bears the least of the actions that begin so, so that a whole action bears just its own.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, legal: Sequence[tuple[str, ...] | None]) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        legal: Sequence[tuple[str, ...] | None],
+        penalties: Sequence[Sequence[float]] | None = None,
+    ) -> None:
         self.end, self.padding, self.never = tokenizer.end_of_line, tokenizer.padding, tokenizer.never
         self.nodes: list[Trie | None] = [None if actions is None else _trie_of(tokenizer, actions) for actions in legal]
         self.finished = [False] * len(legal)
+        self._left: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in legal]
+        """Penalised or not, the actions that begin as each episode's does so far: what follows, and the penalty."""
+        for left, actions, taken in zip(self._left, legal, penalties or [()] * len(legal), strict=True):
+            if actions is not None and any(taken):
+                left.extend((tokenizer.action(each), cost) for each, cost in zip(actions, taken, strict=True))
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, memories: Sequence[EpisodeMemory]) -> LegalTokens | None:
-        """For one action of each of these episodes; None where actions are numbers, which are all legal."""
+    def of(cls, tokenizer: Tokenizer, memories: Sequence[EpisodeMemory], penalty: float = 0.0) -> LegalTokens | None:
+        """For one action of each of these episodes; None where actions are numbers, which are all legal.
+
+        `penalty` is for each time that the episode has an action already.
+        """
         if not isinstance(tokenizer, TextTokenizer):
             return None
-        return cls(tokenizer, [memory.legal for memory in memories])
+        return cls(tokenizer, [memory.legal for memory in memories], [memory.penalties(penalty) for memory in memories])
 
     def mask(self, logits: Tensor) -> Tensor:
-        """Set the logits (N, tokens) of what may not follow to minus infinity."""
+        """Set the logits (N, tokens) of what may not follow to minus infinity, and take off penalties."""
+        logits = logits.clone()
+        for row, left in enumerate(self._left):
+            for token, cost in _least(left).items():
+                logits[row, token] -= cost
         allowed = torch.ones_like(logits, dtype=torch.bool)
         for row, node in enumerate(self.nodes):
             if self.finished[row]:
@@ -110,4 +142,5 @@ class LegalTokens:
             self.finished[row] = self.finished[row] or token == self.end
             if node is not None and not self.finished[row]:
                 self.nodes[row] = node[token]
+            self._left[row] = [(rest[1:], cost) for rest, cost in self._left[row] if rest and rest[0] == token]
         return all(self.finished)

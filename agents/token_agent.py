@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ class EpisodeMemory:
         """What was seen and done, for a model that reads the episode so far."""
         self.pictures: list[np.ndarray] = []
         """What was seen with it."""
+        self.taken: Counter[str] = Counter()
+        """How often each text was the action."""
+
+    def penalties(self, penalty: float) -> list[float]:
+        """Of each legal action, `penalty` for each time that it was taken."""
+        return [penalty * self.taken[each.strip()] for each in self.legal or ()]
 
     def append(self, name: str, frame: Tensor) -> Tensor:
         """Add the newest encoded frame (tokens, width) of network `name`; return the history (H, tokens, width)."""
@@ -62,9 +68,13 @@ class TokenAgent(Agent):
             any; for text.
         beta: weigh values by this, in units of the mapped return; None for what the policy was trained with.
         temperature: of `sharp` decoding.
+        repetition_penalty: taken from the logarithm of a legal action's weight, before the temperature, for each time
+            that the episode has it already. A policy that sees one observation at a time does not know that it goes
+            round in circles. After the penalty of CTRL (Keskar et al. 2019), which is for tokens.
 
     Raises:
-        ConfigurationError: there is no such decoding, beta or temperature, or the policy's algorithm has no beta.
+        ConfigurationError: there is no such decoding, beta, temperature or penalty, the policy's algorithm has no
+            beta, or there is a penalty without `legal_only`.
     """
 
     def __init__(
@@ -75,11 +85,19 @@ class TokenAgent(Agent):
         legal_only: bool = False,
         beta: float | None = None,
         temperature: float = SHARP_TEMPERATURE,
+        repetition_penalty: float = 0.0,
     ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
         if temperature <= 0:
             raise ConfigurationError(f"the temperature must be greater than 0, got {temperature:g}")
+        if repetition_penalty < 0:
+            raise ConfigurationError(f"the repetition_penalty must be at least 0, got {repetition_penalty:g}")
+        if repetition_penalty and not legal_only:
+            raise ConfigurationError(
+                f"repetition_penalty={repetition_penalty:g} is for choosing among legal actions: set legal_only=true, "
+                "or repetition_penalty=0"
+            )
         self.policy = policy
         self.decoding = decoding
         pretrained = isinstance(policy.algorithm.shape, LanguageModelShape)
@@ -96,6 +114,7 @@ class TokenAgent(Agent):
             self.name = f"{settings.name or settings.kind}_beta{beta:g}_{decoding}"
         self.legal_only = legal_only
         self._temperature = temperature
+        self._repetition_penalty = repetition_penalty
         self._memory: EpisodeMemory | None = None
 
     @classmethod
@@ -108,6 +127,7 @@ class TokenAgent(Agent):
         legal_only: bool = False,
         beta: float | None = None,
         temperature: float = SHARP_TEMPERATURE,
+        repetition_penalty: float = 0.0,
     ) -> TokenAgent:
         """Read the agent from a run folder or a policy folder.
 
@@ -115,7 +135,8 @@ class TokenAgent(Agent):
             CheckpointError: missing, damaged or of another version.
             ConfigurationError: as for the agent itself.
         """
-        return cls(load_policy(path, device), decoding, dtype, legal_only, beta, temperature)
+        policy = load_policy(path, device)
+        return cls(policy, decoding, dtype, legal_only, beta, temperature, repetition_penalty)
 
     def check_environment(self, env: Any) -> None:
         """Refuse an environment whose actions or observations this policy does not fit.
@@ -202,7 +223,7 @@ class TokenAgent(Agent):
         started = self._start(observations, memories)
         caches = {name: cache for name, (cache, _) in started.items()}
         logits = {name: first for name, (_, first) in started.items()}
-        choices = LegalTokens.of(self.policy.tokenizer, memories)
+        choices = LegalTokens.of(self.policy.tokenizer, memories, self._repetition_penalty)
         tokens: list[Tensor] = []
         for dimension in range(self.shape.dimensions):
             if dimension:
@@ -216,9 +237,11 @@ class TokenAgent(Agent):
             if choices is not None and choices.advance(tokens[-1]):
                 break
         actions = self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
-        for action, memory in zip(actions, memories, strict=True):
-            if memory.streams is not None:
-                memory.streams.act(action)
+        if self.acts_by_text:
+            for action, memory in zip(actions, memories, strict=True):
+                memory.taken[action.strip()] += 1
+                if memory.streams is not None:
+                    memory.streams.act(action)
         return actions
 
     @property
@@ -245,7 +268,10 @@ class TokenAgent(Agent):
             last = torch.from_numpy(lengths).to(self._device) - 1
             number = torch.arange(len(last), device=self._device)
             scores = scores + added[number, last, tokens[number, last]]
-        return legal[int(self._choose(scores[None], [memory]))]
+        scores = scores - scores.new_tensor(memory.penalties(self._repetition_penalty))
+        action = legal[int(self._choose(scores[None], [memory]))]
+        memory.taken[action.strip()] += 1
+        return action
 
     def _start(
         self, observations: Sequence[Observation], memories: Sequence[EpisodeMemory]

@@ -255,6 +255,11 @@ class EvaluationConfig:
         "sharp", "the likeliest token, one drawn, one drawn near the likeliest, or every way, of which the best counts"
     )
     temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
+    repetition_penalty: float | None = setting(
+        None,
+        "taken from the log-probability of a legal action each time it was taken; null: as for the training, there 0",
+        minimum=0,
+    )
     seed: int = setting(
         0, "base seed of the evaluation episodes, which never meet those of collection", minimum=0, maximum=2146
     )
@@ -271,4 +276,7 @@ class EvaluationConfig:
             self,
             temperature=training.temperature if self.temperature is None else self.temperature,
             legal_only=training.legal_only if self.legal_only is None else self.legal_only,
+            repetition_penalty=(
+                training.repetition_penalty if self.repetition_penalty is None else self.repetition_penalty
+            ),
         )

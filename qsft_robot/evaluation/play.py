@@ -49,6 +49,7 @@ def play_checkpoint(
             legal_only=bool(settings.legal_only),
             beta=beta,
             temperature=SHARP_TEMPERATURE if settings.temperature is None else settings.temperature,
+            repetition_penalty=settings.repetition_penalty or 0.0,
         )
         for each in decodings
     ]

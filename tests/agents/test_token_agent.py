@@ -103,10 +103,15 @@ def test_an_algorithm_without_values_refuses_beta():
         TokenAgent(make_policy(algorithm="bc"), beta=3.0)
 
 
-@pytest.mark.parametrize("wrong", [{"beta": -1.0}, {"temperature": 0.0}])
+@pytest.mark.parametrize("wrong", [{"beta": -1.0}, {"temperature": 0.0}, {"repetition_penalty": -1.0}])
 def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         TokenAgent(make_policy(), **wrong)
+
+
+def test_a_repetition_penalty_needs_legal_actions() -> None:
+    with pytest.raises(ConfigurationError, match="legal_only=true"):
+        TokenAgent(make_policy(), repetition_penalty=0.5)
 
 
 @pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp"])

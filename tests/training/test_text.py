@@ -154,6 +154,25 @@ def test_the_length_of_an_action_does_not_bias_the_choice() -> None:
     assert choices.finished == [True]
 
 
+def test_what_was_done_already_is_less_likely_by_the_penalty_of_each_time() -> None:
+    legal = ("go to desk 1\n", "go to desk 2\n", "go to bed 1\n", "look\n")
+    tokenizer = TextTokenizer.fit(iter(legal), legal, 280)
+    penalties = [0.5, 1.5, 0.0, 2.0]
+    logits = torch.randn(1, tokenizer.bins)
+
+    def score(action: str, penalised: bool) -> float:
+        """The sum of an action's logits as they are after the mask."""
+        choices = LegalTokens(tokenizer, [legal], [penalties] if penalised else None)
+        total = 0.0
+        for token in tokenizer.action(action):
+            total += float(choices.mask(logits)[0, token])
+            choices.advance(torch.tensor([token]))
+        return total
+
+    for action, penalty in zip(legal, penalties, strict=True):
+        assert score(action, False) - score(action, True) == pytest.approx(penalty, abs=1e-5)
+
+
 def test_whole_legal_actions_are_weighed_by_what_may_follow() -> None:
     legal = ["go to desk 1\n", "go to desk 2\n", "go to bed 1\n", "take the big pen from desk 1\n"]
     tokenizer = TextTokenizer.fit(iter(legal), legal, 280)
