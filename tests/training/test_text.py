@@ -139,6 +139,20 @@ def test_legal_decoding_writes_words_of_the_vocabulary_only(run: Path) -> None:
     assert ((kept >= -6.0) & (kept <= 0.0)).all()
 
 
+def test_with_a_large_repetition_penalty_an_episode_tries_everything(run: Path) -> None:
+    store = TrajectoryStore.open(next(run.parent.glob("data/*.zarr")))
+    agent = TokenAgent.from_checkpoint(run, "greedy", legal_only=True, repetition_penalty=1000.0)
+    said = sorted({word for index in range(10) for word in texts_of(store, index)[1]})
+    words = tuple(each for each in said if agent.policy.tokenizer.action(each))[:4]
+    observation = as_observation("Wordle:\n")
+    for _ in range(2):
+        agent.reset(0)
+        agent.inform({"legal_actions": words})
+        tried = [agent.act(observation) for _ in range(len(words) + 1)]
+        assert sorted(tried[:-1]) == sorted(words)
+        assert tried[-1] == tried[0]
+
+
 def test_the_length_of_an_action_does_not_bias_the_choice() -> None:
     long, short = "go to the very large wooden cabinet 12\n", "look\n"
     tokenizer = TextTokenizer.fit(iter([long, short]), [long, short], 300)
