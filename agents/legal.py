@@ -76,7 +76,8 @@ def _least(actions: Sequence[tuple[tuple[int, ...], float]]) -> dict[int, float]
     for tokens, cost in actions:
         if tokens:
             least[tokens[0]] = min(cost, least.get(tokens[0], cost))
-    return {token: cost - min(least.values()) for token, cost in least.items()}
+    everywhere = min(least.values(), default=0.0)
+    return {token: cost - everywhere for token, cost in least.items() if cost > everywhere}
 
 
 class LegalTokens:
@@ -87,8 +88,9 @@ class LegalTokens:
     Args:
         tokenizer: text to tokens.
         legal: the actions of each episode, or None.
-        penalties: for each of them, what to take from its logarithm of probability; None for nothing at all. A
-            beginning bears the least of the actions that begin so, so that a whole action bears just its own.
+        penalties: for each of them, what to take from its logit; None for nothing at all. A beginning bears the least
+            of the actions that begin so, so that the tokens of an action bear its own together, beyond the least of
+            all. What that takes from a token goes to those that could stand in its place.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class LegalTokens:
         self.nodes: list[Trie | None] = [None if actions is None else _trie_of(tokenizer, actions) for actions in legal]
         self.finished = [False] * len(legal)
         self._left: list[list[tuple[tuple[int, ...], float]]] = [[] for _ in legal]
-        """Penalised or not, the actions that begin as each episode's does so far: what follows, and the penalty."""
+        """The actions that begin as each episode's does so far: what follows, and the penalty."""
         for left, actions, taken in zip(self._left, legal, penalties or [()] * len(legal), strict=True):
             if actions is not None and any(taken):
                 left.extend((tokenizer.action(each), cost) for each, cost in zip(actions, taken, strict=True))
@@ -118,10 +120,6 @@ class LegalTokens:
 
     def mask(self, logits: Tensor) -> Tensor:
         """Set the logits (N, tokens) of what may not follow to minus infinity, and take off penalties."""
-        logits = logits.clone()
-        for row, left in enumerate(self._left):
-            for token, cost in _least(left).items():
-                logits[row, token] -= cost
         allowed = torch.ones_like(logits, dtype=torch.bool)
         for row, node in enumerate(self.nodes):
             if self.finished[row]:
@@ -133,7 +131,12 @@ class LegalTokens:
             else:
                 allowed[row] = False
                 allowed[row, list(node)] = True
-        return _among(logits, allowed)
+        masked = _among(logits, allowed)
+        for row, left in enumerate(self._left):
+            costs = _least(left)
+            if costs:
+                masked[row, list(costs)] -= masked.new_tensor(list(costs.values()))
+        return masked
 
     def advance(self, tokens: Tensor) -> bool:
         """Note the chosen tokens (N,); returns whether every action is complete."""

@@ -70,7 +70,8 @@ class TokenAgent(Agent):
         temperature: of `sharp` decoding.
         repetition_penalty: taken from the logarithm of a legal action's weight, before the temperature, for each time
             that the episode has it already. A policy that sees one observation at a time does not know that it goes
-            round in circles. After the penalty of CTRL (Keskar et al. 2019), which is for tokens.
+            round in circles. Unlike that of CTRL (Keskar et al. 2019) it is for actions, not for tokens, and grows
+            with each time. What the policy rules out it does not bring back.
 
     Raises:
         ConfigurationError: there is no such decoding, beta, temperature or penalty, the policy's algorithm has no

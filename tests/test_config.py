@@ -78,10 +78,16 @@ def test_every_option_of_every_group_composes(config_class: type, word: str) -> 
 def test_a_policy_is_played_as_when_it_was_trained_unless_told_otherwise() -> None:
     training = load(TrainConfig, ["sim=alfworld", "evaluation.temperature=0.7"]).evaluation
     left_open = load(EvaluateConfig, ["checkpoint=runs/mine"]).evaluation.completed_by(training)
-    assert (left_open.temperature, left_open.legal_only) == (0.7, True)
+    assert (left_open.temperature, left_open.legal_only, left_open.repetition_penalty) == (0.7, True, 0.5)
     words = ["checkpoint=runs/mine", "evaluation.temperature=0.2", "evaluation.legal_only=false"]
     told = load(EvaluateConfig, words).evaluation.completed_by(training)
-    assert (told.temperature, told.legal_only) == (0.2, False)
+    assert (told.temperature, told.legal_only, told.repetition_penalty) == (0.2, False, 0.0)
+    words = ["checkpoint=runs/mine", "evaluation.repetition_penalty=0"]
+    assert load(EvaluateConfig, words).evaluation.completed_by(training).repetition_penalty == 0.0
+
+
+def test_a_repetition_penalty_without_legal_actions_is_refused_before_anything_is_collected() -> None:
+    assert "legal_only=true" in refused(TrainConfig, "sim=alfworld", "evaluation.legal_only=false")
 
 
 @pytest.mark.parametrize(("sim", "model"), [("wordle", "tiny"), ("pick_place", "tiny_text")])

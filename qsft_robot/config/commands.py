@@ -72,6 +72,11 @@ class TrainConfig:
         if arm != isinstance(self.model, RoboticsTransformerConfig):
             sees = "numbers" if arm else "text"
             yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
+        if self.evaluation.repetition_penalty and not self.evaluation.legal_only:
+            yield (
+                f"evaluation.repetition_penalty={self.evaluation.repetition_penalty:g} is for choosing among legal "
+                "actions: set evaluation.legal_only=true, or evaluation.repetition_penalty=0"
+            )
 
 
 @settings

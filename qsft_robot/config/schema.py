@@ -272,11 +272,12 @@ class EvaluationConfig:
 
     def completed_by(self, training: EvaluationConfig) -> EvaluationConfig:
         """These settings, with what they leave open about acting as it was when the policy was trained."""
+        legal_only = training.legal_only if self.legal_only is None else self.legal_only
+        penalty = training.repetition_penalty if self.repetition_penalty is None else self.repetition_penalty
         return dataclasses.replace(
             self,
             temperature=training.temperature if self.temperature is None else self.temperature,
-            legal_only=training.legal_only if self.legal_only is None else self.legal_only,
-            repetition_penalty=(
-                training.repetition_penalty if self.repetition_penalty is None else self.repetition_penalty
-            ),
+            legal_only=legal_only,
+            # Who frees a policy from the legal actions leaves nothing to penalise, unless they ask for it.
+            repetition_penalty=penalty if legal_only or self.repetition_penalty else 0.0,
         )

@@ -56,7 +56,8 @@ def play_checkpoint(
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
     summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
     best = max(range(len(agents)), key=lambda index: summaries[index]["return"])
-    summary = {**summaries[best], "decoding": decodings[best]}
+    acting = {key: getattr(settings, key) for key in ("temperature", "legal_only", "repetition_penalty")}
+    summary = {**summaries[best], "decoding": decodings[best], **acting}
     if len(agents) > 1:
         rates = [each["success_rate"] for each in summaries]
         summary["by_decoding"] = dict(zip(decodings, rates, strict=True))

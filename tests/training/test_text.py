@@ -141,7 +141,7 @@ def test_legal_decoding_writes_words_of_the_vocabulary_only(run: Path) -> None:
 
 def test_with_a_large_repetition_penalty_an_episode_tries_everything(run: Path) -> None:
     store = TrajectoryStore.open(next(run.parent.glob("data/*.zarr")))
-    agent = TokenAgent.from_checkpoint(run, "greedy", legal_only=True, repetition_penalty=1000.0)
+    agent = TokenAgent.from_checkpoint(run / "behaviour", "greedy", legal_only=True, repetition_penalty=1000.0)
     said = sorted({word for index in range(10) for word in texts_of(store, index)[1]})
     words = tuple(each for each in said if agent.policy.tokenizer.action(each))[:4]
     observation = as_observation("Wordle:\n")
@@ -168,10 +168,10 @@ def test_the_length_of_an_action_does_not_bias_the_choice() -> None:
     assert choices.finished == [True]
 
 
-def test_what_was_done_already_is_less_likely_by_the_penalty_of_each_time() -> None:
+def test_the_tokens_of_an_action_bear_its_penalty_together() -> None:
     legal = ("go to desk 1\n", "go to desk 2\n", "go to bed 1\n", "look\n")
     tokenizer = TextTokenizer.fit(iter(legal), legal, 280)
-    penalties = [0.5, 1.5, 0.0, 2.0]
+    penalties = [1.0, 2.0, 0.5, 2.5]
     logits = torch.randn(1, tokenizer.bins)
 
     def score(action: str, penalised: bool) -> float:
@@ -184,7 +184,10 @@ def test_what_was_done_already_is_less_likely_by_the_penalty_of_each_time() -> N
         return total
 
     for action, penalty in zip(legal, penalties, strict=True):
-        assert score(action, False) - score(action, True) == pytest.approx(penalty, abs=1e-5)
+        assert score(action, False) - score(action, True) == pytest.approx(penalty - min(penalties), abs=1e-5)
+    # Also where the policy rules out all that is legal.
+    ruled_out = LegalTokens(tokenizer, [legal], [penalties]).mask(torch.full_like(logits, -torch.inf))
+    assert ruled_out.argmax() == tokenizer.action("go to bed 1\n")[0]
 
 
 def test_whole_legal_actions_are_weighed_by_what_may_follow() -> None:
