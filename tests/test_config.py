@@ -86,6 +86,17 @@ def test_a_policy_is_played_as_when_it_was_trained_unless_told_otherwise() -> No
     assert load(EvaluateConfig, words).evaluation.completed_by(training).repetition_penalty == 0.0
 
 
+def test_an_environments_options_may_be_named_alone_when_it_is_evaluated() -> None:
+    alone = load(EvaluateConfig, ["sim=alfworld", "split=valid_seen", "task_types=[look_at_obj_in_light]"])
+    assert alone == load(
+        EvaluateConfig, ["sim=alfworld", "options.split=valid_seen", "options.task_types=[look_at_obj_in_light]"]
+    )
+    assert alone.options == {"split": "valid_seen", "task_types": ["look_at_obj_in_light"]}
+    assert "did you mean 'options.split'" in refused(EvaluateConfig, "sim=alfworld", "splot=seen")
+    assert "unknown key 'split'" in refused(EvaluateConfig, "checkpoint=runs/mine", "split=seen")
+    assert "did you mean 'sim.options.split'" in refused(TrainConfig, "sim=alfworld", "split=seen")
+
+
 def test_a_repetition_penalty_without_legal_actions_is_refused_before_anything_is_collected() -> None:
     assert "legal_only=true" in refused(TrainConfig, "sim=alfworld", "evaluation.legal_only=false")
 

@@ -101,7 +101,9 @@ class EvaluateConfig:
     checkpoint: str | None = setting(None, "checkpoint or run folder; null plays the scripted agent")
     sim: SimConfig | None = choice(None, "the environment; null: the one that the checkpoint was trained for")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
-    options: dict[str, Any] = setting({}, "environment options to change, for example options.object_set=held_out")
+    options: dict[str, Any] = setting(
+        {}, "environment options to change: options.object_set=held_out; with sim=, object_set=held_out will do"
+    )
     beta: float | None = setting(None, "weigh values by this; null: by the algorithm.beta of the training", minimum=0)
     run: str | None = setting(None, "folder for results; null: beside the checkpoint")
     react: ReActConfig = section(ReActConfig, "a prompted chat model in place of a checkpoint")

@@ -204,7 +204,8 @@ def _assign(
     from omegaconf.errors import OmegaConfBaseException
 
     tree = OmegaConf.create(data)
-    for each in assignments:
+    for word in assignments:
+        each = _in_full(word, config_class, data)
         found = _hint_at(each.key, config_class, data, errors)
         if found is None:
             continue
@@ -217,6 +218,20 @@ def _assign(
         raise ConfigurationError(f"a reference ${{...}} in the configuration cannot be resolved: {error}") from error
     assert isinstance(result, dict)
     return {str(key): value for key, value in result.items()}
+
+
+def _in_full(each: _Assignment, config_class: type, data: Mapping[str, Any]) -> _Assignment:
+    """An option of the environment that is named alone, `split=`, as the key that changes it, `options.split=`.
+
+    For commands that change options of an environment; nothing else may have that name.
+    """
+    hints = hints_of(config_class)
+    if each.key in hints or "options" not in hints or not isinstance(data.get("sim"), Mapping):
+        return each
+    sim = section_class(hints["sim"], data["sim"])
+    options = None if sim is None else section_class(hints_of(sim).get("options", Any))
+    known = options is not None and each.key in hints_of(options)
+    return dataclasses.replace(each, key=f"options.{each.key}") if known else each
 
 
 @dataclass(frozen=True)
@@ -278,7 +293,11 @@ def _nearest_path(key: str, config_class: type, data: Mapping[str, Any]) -> str:
             return close[0]
     leaves = {each.rpartition(".")[2]: each for each in reversed(keys)}
     close = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)
-    return leaves[close[0]] if close else ""
+    near = leaves[close[0]] if close else ""
+    # What an environment is evaluated with goes over its options: to change these would change nothing.
+    return (
+        near.removeprefix("sim.") if near.startswith("sim.options.") and "options" in hints_of(config_class) else near
+    )
 
 
 def _read(each: _Assignment, hint: Any, errors: list[str]) -> Any:
