@@ -295,9 +295,9 @@ def _nearest_path(key: str, config_class: type, data: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7)
     near = leaves[close[0]] if close else ""
     # What an environment is evaluated with goes over its options: to change these would change nothing.
-    return (
-        near.removeprefix("sim.") if near.startswith("sim.options.") and "options" in hints_of(config_class) else near
-    )
+    if near.startswith("sim.options.") and "options" in hints_of(config_class):
+        return near.removeprefix("sim.")
+    return near
 
 
 def _read(each: _Assignment, hint: Any, errors: list[str]) -> Any:
