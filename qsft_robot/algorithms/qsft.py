@@ -185,11 +185,12 @@ class QSFT(Algorithm):
         return log_p, dummy, (log_p - log_pi).clamp_max(0.0).exp()
 
     def state_value(self, logits: Tensor, log_pi: Tensor) -> Tensor:
-        """V (...) over the tokens in support: the largest Q, or its mean under the extracted policy."""
+        """V (...) over the tokens in support: the largest Q, or its mean under the policy at `backup_temperature`."""
         log_p, _, q = self.likelihood(logits, log_pi)
         if self.settings.backup == "max":
             return q.masked_fill(~self.in_support(log_pi), 0.0).amax(dim=-1)
-        return (self._policy(log_pi, log_p, q).softmax(dim=-1) * q).sum(dim=-1)
+        policy = self._policy(log_pi, log_p, q) / self.settings.backup_temperature
+        return (policy.softmax(dim=-1) * q).sum(dim=-1)
 
     def in_support(self, log_pi: Tensor) -> Tensor:
         """Which tokens (..., bins) have at least `support_threshold` of the likeliest one's probability."""

@@ -26,7 +26,7 @@ from qsft_robot.datasets.batch import Batch
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.tokenization import TextTokenizer
 from qsft_robot.training.policy_files import Policy
-from qsft_robot.training.shapes import learned_tokenizer, source_of, text_shape
+from qsft_robot.training.shapes import learn_tokenizer, source_of, text_shape
 from qsft_robot.training.text import TextConverter
 
 BATCH = 16
@@ -131,7 +131,7 @@ def _algorithm(
         tokenizer = TextTokenizer.pretrained(tokenizer_of(source_of(model, None)), actions)
     else:
         assert isinstance(model, TextTransformerConfig | LineTransformerConfig)
-        tokenizer = learned_tokenizer(model).fit((texts[-1] for texts, _ in games), actions, model.vocabulary)
+        tokenizer = learn_tokenizer(model, (texts[-1] for texts, _ in games), actions)
     shape = text_shape(tokenizer, model, None, None)
     return make_algorithm(shape, settings, ValueRange(-6.0, 0.0)), tokenizer
 

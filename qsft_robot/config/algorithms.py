@@ -34,6 +34,11 @@ class QsftConfig(AlgorithmConfig):
     backup: Literal["soft", "max"] = setting(
         "soft", "expectation under the extracted policy, or the maximum in support"
     )
+    backup_temperature: float = setting(
+        1.0,
+        "temperature of the policy whose value a soft backup takes; evaluation.temperature is that which plays",
+        above=0,
+    )
     monte_carlo_mixture: float = setting(0.3, "weight of the Monte-Carlo return in the target", minimum=0, maximum=1)
     extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
     initialisation: Literal["behaviour", "random"] = setting("behaviour", "what theta starts from: pi_phi, or nothing")

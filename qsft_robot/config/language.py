@@ -75,6 +75,9 @@ class WebShopOptions:
     products: int = setting(1000, "products that the shop sells", minimum=100, maximum=9999)
     catalogue_seed: int = setting(0, "which products and goals there are", minimum=0)
     split: Literal["train", "held_out", "all"] = setting("train", "goals: the first 500 are held out of 2,000")
+    notation: Literal["page", "actions"] = setting(
+        "page", "the original's page, or a line for each action that it offers, as it must be written"
+    )
     max_episode_steps: int = setting(15, "actions until a visit is cut off", minimum=1)
 
 

@@ -153,7 +153,9 @@ class LineTransformerConfig(ModelConfig):
     instruction_lines: int = setting(
         0, "first lines of an observation, whose words are marked where they occur again", minimum=0
     )
-    pointers: int = setting(0, "attention heads that copy tokens of lines into written actions", minimum=0)
+    pointers: int = setting(
+        0, "attention heads that copy from lines: tokens of written actions, or the whole one it begins with", minimum=0
+    )
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(2, "layers of the transformer", minimum=1)
@@ -167,8 +169,6 @@ class LineTransformerConfig(ModelConfig):
             yield f"width={self.width} must be a multiple of pointers={self.pointers}"
         if self.image_words and self.instruction_lines > 1:
             yield "image_words=true marks what one instruction line asks for: choose instruction_lines=0 or 1"
-        if self.pointers and self.actions == "whole":
-            yield f"pointers={self.pointers} copy tokens into actions=written; whole ones have none"
 
 
 @kind(ModelConfig, "language_model")

@@ -56,7 +56,8 @@ class LineTransformerShape(Shape):
         above: whether a token is taken together with the one above it.
         pairs: whether a line is taken together with the one above as a whole.
         instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
-        pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none.
+        pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none. Then the last `bins` of the
+            vocabulary are those that actions are made of.
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
@@ -281,8 +282,11 @@ class LineTransformer(nn.Module):
             visible = (before & whole[row])[:, copied]
             start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
             column = self._columns(start) + line * self.shape.columns
-            column = column.masked_fill(stream == self.shape.padding, -1)
-            added = self.pointers(found, row, lines[:, copied], visible, stream, column, self.head_gain)
+            # Where actions are chosen as wholes, their tokens are the last of the vocabulary.
+            token = stream - (self.shape.vocabulary - self.shape.bins)
+            column = column.masked_fill((stream == self.shape.padding) | (token < 0), -1)
+            token = token.clamp_min(0)
+            added = self.pointers(found, row, lines[:, copied], visible, token, column, self.head_gain)
             found = torch.cat([found, added.to(found.dtype)], dim=-1)
         return found[inverse]
 

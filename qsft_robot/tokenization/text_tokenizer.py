@@ -8,7 +8,7 @@ was taken and the same action quoted by a later observation are the same tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -133,6 +133,10 @@ class TextTokenizer:
     def action(self, text: str) -> tuple[int, ...]:
         """Tokens of an action, which is the first line of `text`."""
         return self._line(lines_of(text)[0])
+
+    def words(self, actions: Iterable[str]) -> set[int]:
+        """The tokens that actions are made of."""
+        return {token for text in actions for token in self.observation(text)}
 
     def encode(self, actions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of actions, cut at D.

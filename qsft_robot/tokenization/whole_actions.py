@@ -1,8 +1,14 @@
-"""Actions that are one token each; what is seen is cut into tokens as any text is."""
+"""Actions that are one token each; what is seen is cut into tokens as any text is.
+
+With `quotes`, a line that begins with an action, and then ends or goes on after a space, begins with that action's
+token too, before those of its text: where observations list what can be done, a model can point at it
+(line_pointers.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +25,7 @@ class WholeActionTokenizer(TextTokenizer):
         actions: first lines, without their ends, in the order of their tokens.
         room: most tokens of an action's text.
         padding, end_of_line: two tokens of the text.
+        quotes: whether lines that begin with an action say so; the actions' tokens follow those of the text.
     """
 
     kind = "whole_actions"
@@ -31,14 +38,18 @@ class WholeActionTokenizer(TextTokenizer):
         room: int,
         padding: int = PADDING,
         end_of_line: int = END_OF_LINE,
+        quotes: bool = False,
     ) -> None:
         super().__init__(encoding, 1, padding, end_of_line)
         self.actions = tuple(actions)
+        self.quotes = quotes
         self._room = room
         self._number = {text: number for number, text in enumerate(self.actions)}
 
     @classmethod
-    def fit(cls, texts: Iterator[str], actions: Sequence[str], vocabulary: int) -> WholeActionTokenizer:
+    def fit(
+        cls, texts: Iterator[str], actions: Sequence[str], vocabulary: int, quotes: bool = False
+    ) -> WholeActionTokenizer:
         """Learn the text's tokens, at most `vocabulary`, and number the actions.
 
         Raises:
@@ -46,7 +57,8 @@ class WholeActionTokenizer(TextTokenizer):
             DataError: no actions.
         """
         text = TextTokenizer.fit(texts, actions, vocabulary)
-        return cls(text.encoding, sorted({lines_of(str(each))[0] for each in actions}), text.dimensions)
+        room = text.dimensions + int(quotes)
+        return cls(text.encoding, sorted({lines_of(str(each))[0] for each in actions}), room, quotes=quotes)
 
     @classmethod
     def pretrained(cls, encoding: Any, actions: Sequence[str]) -> WholeActionTokenizer:
@@ -56,6 +68,11 @@ class WholeActionTokenizer(TextTokenizer):
             ConfigurationError: always.
         """
         raise ConfigurationError("a pretrained model's actions cannot be one token each")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens of text, and of actions where lines quote them."""
+        return super().vocabulary + self.quotes * len(self.actions)
 
     @property
     def bins(self) -> int:
@@ -71,12 +88,17 @@ class WholeActionTokenizer(TextTokenizer):
         number = self._number.get(lines_of(text)[0])
         return () if number is None else (number,)
 
+    def words(self, actions: Iterable[str]) -> set[int]:
+        """The tokens that actions are made of, also where a space stands before a word of theirs."""
+        apart = (" ".join(("", *re.findall(r"[^\W_]+", text))) for text in actions) if self.quotes else ()
+        return super().words((*actions, *apart))
+
     def decode(self, tokens: np.ndarray) -> list[str]:
         r"""The actions of rows (N, 1) of tokens, ended by `\n`."""
         return [self.actions[token] + "\n" for token in tokens[:, 0].tolist()]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "actions": list(self.actions), "room": self.room}
+        return {**super().to_dict(), "actions": list(self.actions), "room": self.room, "quotes": self.quotes}
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> WholeActionTokenizer:
@@ -87,6 +109,16 @@ class WholeActionTokenizer(TextTokenizer):
         """
         text = TextTokenizer.from_dict(description)
         try:
-            return cls(text.encoding, description["actions"], int(description["room"]), text.padding, text.end_of_line)
+            actions, room = description["actions"], int(description["room"])
         except KeyError as error:
             raise CheckpointError(f"the checkpoint's text tokenizer lacks {error}") from error
+        quotes = bool(description.get("quotes", False))
+        return cls(text.encoding, actions, room, text.padding, text.end_of_line, quotes)
+
+    def _encode_line(self, line: str) -> tuple[int, ...]:
+        tokens = super()._encode_line(line)
+        if not self.quotes:
+            return tokens
+        ends = (place for place in range(len(line), 0, -1) if line[place : place + 1] in ("", " "))
+        quoted = next((self._number[line[:end]] for end in ends if line[:end] in self._number), None)
+        return tokens if quoted is None else (super().vocabulary + quoted, *tokens)

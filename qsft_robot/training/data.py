@@ -28,7 +28,7 @@ from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
 from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
-from qsft_robot.training.shapes import TEXT_MODELS, learned_tokenizer, picture_size, source_of
+from qsft_robot.training.shapes import TEXT_MODELS, learn_tokenizer, picture_size, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
 
@@ -158,7 +158,7 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
     )
     words = actions.tolist()
     texts = (text for part in (observations, words) for text in part)
-    return learned_tokenizer(model).fit(texts, words, model.vocabulary)
+    return learn_tokenizer(model, texts, words)
 
 
 def set_statistics(network: torch.nn.Module, data: ExperimentData) -> None:
@@ -170,9 +170,7 @@ def set_statistics(network: torch.nn.Module, data: ExperimentData) -> None:
     if isinstance(network, LineTransformer) and (network.shape.instruction_lines or network.shape.image_words):
         assert isinstance(data.tokenizer, TextTokenizer)
         actions = data.training.table.actions[data.training.table.valid]
-        network.set_words(
-            sorted({token for text in set(actions.tolist()) for token in data.tokenizer.observation(text)})
-        )
+        network.set_words(sorted(data.tokenizer.words(set(actions.tolist()))))
     if not isinstance(network, RoboticsTransformer):
         return
     width = data.stores[0].spec.observations["state"].shape[0] if "state" in data.stores[0].spec.observations else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qsft_robot.config.schema import (
@@ -82,10 +83,18 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
     return None if isinstance(model, RoboticsTransformerConfig) else ["text"]
 
 
-def learned_tokenizer(model: ModelConfig) -> type[TextTokenizer]:
-    """The class of the tokenizer that a model which is trained from scratch on text learns from its data."""
-    whole = isinstance(model, LineTransformerConfig) and model.actions == "whole"
-    return WholeActionTokenizer if whole else TextTokenizer
+def learn_tokenizer(
+    model: TextTransformerConfig | LineTransformerConfig, texts: Iterator[str], actions: Sequence[str]
+) -> TextTokenizer:
+    """The tokenizer that a model which is trained from scratch on text learns from its data.
+
+    Raises:
+        ConfigurationError: a vocabulary that is too small.
+        DataError: no actions.
+    """
+    if isinstance(model, LineTransformerConfig) and model.actions == "whole":
+        return WholeActionTokenizer.fit(texts, actions, model.vocabulary, quotes=model.pointers > 0)
+    return TextTokenizer.fit(texts, actions, model.vocabulary)
 
 
 def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:

@@ -2,7 +2,9 @@
 
 Actions: `search[words]` on the page that has a search bar, `click[button]` on the others. Anything else changes nothing
 and brings nothing. Reward: 0 until something is bought, which ends the episode and brings its worth in [0, 1]
-(shop/reward.py). Buttons are written `[button] Buy Now [button_]`, an option that was chosen `[clicked button] ...`.
+(shop/reward.py). On a `page`, buttons are written `[button] Buy Now [button_]`, an option that was chosen `[clicked
+button] ...`. With the notation `actions` there is a line for each thing that can be done, in small letters: the action
+as it must be written, and what stands on the page beside its button; `chosen` instead of it for options chosen.
 
 After WebShop (Yao et al. 2022), written anew: the same pages, buttons, search of 50 results in pages of 10, and formula
 of the reward. The products are ours (shop/catalogue.py); the original's are a download that is not embedded.
@@ -29,6 +31,7 @@ SEARCH, BACK, PREVIOUS, NEXT = "Search", "Back to Search", "< Prev", "Next >"
 DESCRIPTION, FEATURES, BUY = "Description", "Features", "Buy Now"
 _ACTION = re.compile(r"\s*(search|click)\[(.*)\]\s*", re.DOTALL)
 
+NOTATIONS = ("page", "actions")
 SPLITS = {"train": range(HELD_OUT_GOALS, GOALS), "held_out": range(HELD_OUT_GOALS), "all": range(GOALS)}
 
 
@@ -45,6 +48,7 @@ class WebShopEnv(TextGame):
         products: how many the shop sells.
         catalogue_seed: which products and goals there are.
         split: which of the 2,000 goals: `held_out` is the first 500, `train` the others, `all` both.
+        notation: `page`: the original's; `actions`: see the module's docstring.
         max_episode_steps: actions until the visit is cut off.
         render_mode: None or `ansi`.
 
@@ -58,17 +62,21 @@ class WebShopEnv(TextGame):
         products: int = 1000,
         catalogue_seed: int = 0,
         split: str = "train",
+        notation: str = "page",
         max_episode_steps: int | None = EPISODE_STEPS,
         render_mode: str | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ConfigurationError(f"split is '{split}', expected one of {', '.join(SPLITS)}")
+        if notation not in NOTATIONS:
+            raise ConfigurationError(f"notation is '{notation}', expected one of {', '.join(NOTATIONS)}")
         super().__init__(
             observation_length=OBSERVATION_LENGTH,
             action_length=ACTION_LENGTH,
             max_episode_steps=EPISODE_STEPS if max_episode_steps is None else max_episode_steps,
             render_mode=render_mode,
         )
+        self.notation = notation
         self.products = catalogue(products, catalogue_seed)
         self._by_code = {product.code.lower(): product for product in self.products}
         self._index = index_of(products, catalogue_seed)
@@ -163,7 +171,7 @@ class WebShopEnv(TextGame):
 
     def legal_actions(self) -> tuple[str, ...] | None:
         """The clicks that this page has; None on the page with the search bar, which takes any words."""
-        return tuple(f"click[{button.lower()}]" for button in self.buttons()) if self._searched else None
+        return tuple(_click(button) for button in self.buttons()) if self._searched else None
 
     @property
     def won(self) -> bool:
@@ -171,15 +179,37 @@ class WebShopEnv(TextGame):
         return self._paid is not None and self._paid > 1 - 1e-9
 
     def text(self) -> str:
-        """The page."""
-        lines = ["Instruction:", self.goal.instruction]
+        """The page, or what can be done on it."""
         if self._paid is not None:
-            lines = ["Thank you for shopping with us!", f"Your score: {self._paid:.3f}"]
-        elif not self._searched:
+            return f"Thank you for shopping with us!\nYour score: {self._paid:.3f}\n"
+        return "\n".join(self._page() if self.notation == "page" else self._list()) + "\n"
+
+    def _list(self) -> list[str]:
+        """The instruction, and a line for each thing that can be done."""
+        offers = {button: _click(button) for button in self.buttons()}
+        detail: list[str] = []
+        if self.product is None:
+            for product in self.shown():
+                offers[product.code] += f" {product.title}, ${product.price:.2f}"
+        elif self._detail is not None:
+            detail = self._about(self.product)
+        else:
+            offers[BUY] += f" {self.product.title}, ${self.product.price:.2f}"
+            for key, values in self.product.options.items():
+                for value in values:
+                    done = "chosen" if self.chosen.get(key) == value else _click(value)
+                    offers[value] = f"{done} {key}: {value}"
+        return [line.lower() for line in (self.goal.instruction, *detail, *(offers.values() or [SEARCH]))]
+
+    def _about(self, product: Product) -> list[str]:
+        return [*product.features] if self._detail == FEATURES else [product.description]
+
+    def _page(self) -> list[str]:
+        lines = ["Instruction:", self.goal.instruction]
+        if not self._searched:
             lines = ["WebShop", *lines, _button(SEARCH)]
         elif self._detail is not None and self.product is not None:
-            about = self.product.features if self._detail == FEATURES else (self.product.description,)
-            lines += [_button(BACK), _button(PREVIOUS), *about]
+            lines += [_button(BACK), _button(PREVIOUS), *self._about(self.product)]
         elif self.product is not None:
             lines += [_button(BACK), _button(PREVIOUS), *self._options(self.product), self.product.title]
             lines += [f"Price: ${self.product.price:.2f}", _button(DESCRIPTION), _button(FEATURES), _button(BUY)]
@@ -188,7 +218,7 @@ class WebShopEnv(TextGame):
             lines += [_button(each) for each in (PREVIOUS, NEXT) if each in self.buttons()]
             for product in self.shown():
                 lines += [_button(product.code), product.title, f"${product.price:.2f}"]
-        return "\n".join(lines) + "\n"
+        return lines
 
     def _options(self, product: Product) -> list[str]:
         lines = []
@@ -200,3 +230,7 @@ class WebShopEnv(TextGame):
 
 def _button(name: str, clicked: bool = False) -> str:
     return f"[{'clicked ' if clicked else ''}button] {name} [button_]"
+
+
+def _click(button: str) -> str:
+    return f"click[{button.lower()}]"

@@ -27,6 +27,7 @@ def qsft_settings(**changes: Any) -> SimpleNamespace:
         "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "leftover": "dummies", "parameterisation": "residual",
         "backup": "max", "monte_carlo_mixture": 0.0, "extraction": "ratio", "beta": 20.0, "support_threshold": 0.0,
         "initial_value": 0.2, "target_rate": 0.05, "variant": "default", "initialisation": "behaviour",
+        "backup_temperature": 1.0,
     }  # fmt: skip
     return SimpleNamespace(**{**settings, **changes})
 

@@ -51,17 +51,19 @@ def test_max_backup_reaches_the_optimal_values(parameterisation: str, leftover: 
     np.testing.assert_allclose(learned_values(algorithm), tabular.optimal_values(), atol=0.06)
 
 
-def test_soft_backup_values_are_those_of_the_extracted_policy() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_soft_backup_values_are_those_of_the_extracted_policy_at_a_temperature(temperature: float) -> None:
     torch.manual_seed(0)
     beta = 3.0
-    algorithm = QSFT(tabular.SHAPE, tabular.qsft_settings(backup="soft", beta=beta), ValueRange())
+    settings = tabular.qsft_settings(backup="soft", beta=beta, backup_temperature=temperature)
+    algorithm = QSFT(tabular.SHAPE, settings, ValueRange())
     fit(algorithm, 1000)
     # The fixed point by iteration: first-token values from second-token values, both softly.
     q = np.zeros((tabular.STATES, 2, 2))
     for _ in range(500):
-        second = np.exp(beta * q)
+        second = np.exp(beta * q / temperature)
         first_value = (second * q).sum(axis=2) / second.sum(axis=2)
-        first = np.exp(beta * first_value)
+        first = np.exp(beta * first_value / temperature)
         value = (first * first_value).sum(axis=1) / first.sum(axis=1)
         q[:, 0, 1] = q[:, 1, 0] = tabular.DISCOUNT * value
         q[:, 1, 1] = [*(tabular.DISCOUNT * value[1:]), 1.0]

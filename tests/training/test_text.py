@@ -365,6 +365,65 @@ def test_pointers_write_names_that_no_action_of_the_data_had() -> None:
     assert (best == tokens[:, place]).float().mean() > 0.9
 
 
+def test_pointers_choose_whole_actions_that_lines_begin_with() -> None:
+    # Which of two boxes is red. Boxes 5 to 8 were never asked for, but the lines say how they would be opened.
+    def example(name: int, other: int, first: bool) -> tuple[str, str]:
+        boxes = [f"open {name} is red", f"open {other} is blue"]
+        return "\n".join(boxes if first else boxes[::-1]) + "\n", f"open {name}\n"
+
+    names = range(1, 9)
+    every = [(a, b, first) for a in names for b in names if a != b for first in (True, False)]
+    known = [each for each in every if each[0] < 5]
+    new = [each for each in every if each[0] > 4]
+    actions = [f"open {name}\n" for name in names]
+    tokenizer = WholeActionTokenizer.fit((example(*each)[0] for each in every), actions, 290, quotes=True)
+    torch.manual_seed(0)
+    shape = LineTransformerShape(
+        bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary, context=32, columns=4,
+        end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, width=16, layers=1, heads=2, above=False,
+        pointers=2,
+    )  # fmt: skip
+    network = shape.network()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01, weight_decay=1e-4)
+
+    def logits(chosen: list[tuple[int, int, bool]]) -> tuple[torch.Tensor, torch.Tensor]:
+        texts, actions = zip(*(example(*each) for each in chosen), strict=True)
+        observation, tokens, _ = scored_actions(tokenizer, texts, actions, 32, torch.device("cpu"))
+        return network(network.encode(observation), tokens).flatten(0, 1), tokens.flatten()
+
+    for _ in range(150):
+        found, tokens = logits(known)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(found, tokens).backward()
+        optimizer.step()
+    with torch.inference_mode():
+        found, tokens = logits(new)
+    # The bias knows only that these were never asked for; among them, the lines decide.
+    assert (4 + found[:, 4:].argmax(dim=-1) == tokens).float().mean() > 0.9
+
+
+def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
+    actions = ["open box", "open box 1", "go"]
+    tokenizer = WholeActionTokenizer.fit(iter(["open box 1 red"]), actions, 280, quotes=True)
+    plain = WholeActionTokenizer(tokenizer.encoding, tokenizer.actions, tokenizer.room)
+
+    def quoted(line: str) -> str | None:
+        tokens = tokenizer.observation(line)
+        rest = plain.observation(line)
+        if tokens == rest:
+            return None
+        assert tokens[1:] == rest
+        return tokenizer.actions[tokens[0] - plain.vocabulary]
+
+    assert [quoted(line) for line in ("open box 1 red", "open box 2", "open box", "open boxes", "to go", "go")] == [
+        "open box 1", "open box", "open box", None, None, "go",
+    ]  # fmt: skip
+    assert tokenizer.vocabulary == plain.vocabulary + 3
+    assert len(tokenizer.written("open box 1\n")) <= tokenizer.room
+    again = WholeActionTokenizer.from_dict(tokenizer.to_dict())
+    assert again.observation("open box 1 red\n") == tokenizer.observation("open box 1 red\n")
+
+
 def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
     texts = ["get red\na red 1\n", "get blue\na red 1\n"]
     tokenizer = TextTokenizer.fit(iter(texts), ["go\n"], 280)

@@ -163,6 +163,38 @@ def test_a_visit():
     assert f"[clicked button] {first_value} [button_]" in env.step("click[< prev]")[0]
 
 
+def test_lines_begin_with_what_can_be_done():
+    env = make(notation="actions")
+    page, _ = env.reset(seed=4)
+    shop = env.unwrapped
+    wanted = shop.goal.instruction.lower()
+    assert page == f"{wanted}\nsearch\n"
+
+    def shown(action):
+        page, *_, info = env.step(action)
+        first, *lines = page.splitlines()
+        assert first == wanted and page == page.lower() and info["valid"]
+        legal = [
+            action for action in info["legal_actions"] if any(f"{line} ".startswith(f"{action} ") for line in lines)
+        ]
+        return page, set(info["legal_actions"]) - set(legal)
+
+    page, hidden = shown("search[electric toothbrush]")
+    assert not hidden
+    product = shop.results[0]
+    assert f"click[{product.code}] {product.title}, ${product.price:.2f}\n".lower() in page
+    page, hidden = shown(f"click[{product.code}]")
+    assert not hidden and f"click[buy now] {product.title}".lower() in page
+    key, (value, *_) = next(iter(product.options.items()))
+    assert f"click[{value}] {key}: {value}\n" in page
+    page, hidden = shown(f"click[{value}]")
+    assert hidden == {f"click[{value}]"} and f"chosen {key}: {value}\n" in page
+    page, hidden = shown("click[features]")
+    assert not hidden and product.features[0].lower() in page and "buy now" not in page
+    with pytest.raises(ConfigurationError, match="expected one of page, actions"):
+        make(notation="pictures")
+
+
 def test_buying_what_is_wanted_wins():
     env = make()
     env.reset(seed=2)
