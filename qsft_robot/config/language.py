@@ -74,7 +74,7 @@ class WebShopOptions:
 
     products: int = setting(1000, "products that the shop sells", minimum=100, maximum=9999)
     catalogue_seed: int = setting(0, "which products and goals there are", minimum=0)
-    split: Literal["train", "held_out", "all"] = setting("train", "goals: the first 500 are held out of 2,000")
+    split: Literal["train", "held_out", "all"] = setting("train", "goals: the first 500 are held out of 12,087")
     notation: Literal["page", "actions"] = setting(
         "page", "the original's page, or a line for each action that it offers, as it must be written"
     )

@@ -47,7 +47,7 @@ class WebShopEnv(TextGame):
     Args:
         products: how many the shop sells.
         catalogue_seed: which products and goals there are.
-        split: which of the 2,000 goals: `held_out` is the first 500, `train` the others, `all` both.
+        split: which of the 12,087 goals: `held_out` is the first 500, `train` the others, `all` both.
         notation: `page`: the original's; `actions`: see the module's docstring.
         max_episode_steps: actions until the visit is cut off.
         render_mode: None or `ansi`.
