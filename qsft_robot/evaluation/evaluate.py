@@ -162,9 +162,11 @@ class _Playing:
 def evaluate_scripted(
     task: Task, imperfections: Mapping[str, Any], seeds: Sequence[int], workers: int = 2
 ) -> list[Outcome]:
-    """Play the task's scripted agent once for each of `seeds`."""
+    """Play the task's scripted agent once for each of `seeds`; with no `workers`, in this process."""
     # It reads the privileged scene, so no camera needs to be rendered for it.
     play = functools.partial(_play_scripted, task, dict(imperfections))
+    if workers == 0:
+        return play(seeds)
     shares: list[Sequence[int]] = [seeds[start::workers] for start in range(workers)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
         played = [outcome for share in executor.map(play, shares) for outcome in share]
