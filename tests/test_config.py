@@ -101,6 +101,24 @@ def test_a_repetition_penalty_without_legal_actions_is_refused_before_anything_i
     assert "legal_only=true" in refused(TrainConfig, "sim=alfworld", "evaluation.legal_only=false")
 
 
+def test_games_bring_settings_for_their_model_and_their_algorithm() -> None:
+    played = load(TrainConfig, ["sim=twenty_questions"])
+    assert (played.algorithm.backup_temperature, played.evaluation.repetition_penalty) == (0.2, 3.0)
+    rival = load(TrainConfig, ["sim=twenty_questions", "algorithm=ilql"]).evaluation
+    assert (rival.legal_only, rival.repetition_penalty) == (True, 3.0)
+    assert load(TrainConfig, ["sim=twenty_questions", "model=tiny_text"]).evaluation.legal_only is None
+    for config_class in (CollectConfig, TrainConfig, EvaluateConfig):
+        assert load(config_class, ["sim=webshop"]).sim.options.notation == "actions"
+    assert "greater than 0" in refused(TrainConfig, "algorithm.backup_temperature=0")
+
+
+@pytest.mark.parametrize("sim", options_of("sim"))
+def test_the_full_preset_is_never_the_smaller_one(sim: str) -> None:
+    full, default = (load(TrainConfig, [f"sim={sim}", f"preset={preset}"]) for preset in ("full", "default"))
+    assert full.episodes >= default.episodes
+    assert full.training.steps >= default.training.steps
+
+
 @pytest.mark.parametrize(("sim", "model"), [("wordle", "tiny"), ("pick_place", "tiny_text")])
 def test_a_model_of_another_kind_is_refused_before_anything_is_collected(sim: str, model: str) -> None:
     assert f"model={model} does not" in refused(TrainConfig, f"sim={sim}", f"model={model}")

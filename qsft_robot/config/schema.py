@@ -154,7 +154,9 @@ class LineTransformerConfig(ModelConfig):
         0, "first lines of an observation, whose words are marked where they occur again", minimum=0
     )
     pointers: int = setting(
-        0, "attention heads that copy from lines: tokens of written actions, or the whole one it begins with", minimum=0
+        0,
+        "attention heads that copy from lines: tokens of written actions, or whole actions they begin with",
+        minimum=0,
     )
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)

@@ -1,5 +1,7 @@
 """Logits for the tokens of the lines that attention picks out: names are copied, not learned one by one.
 
+A token is one that actions are written in, or a whole action that the line begins with.
+
 With w(h, l) the attention of head h to line l, and x the token at place c of a line,
 
     logit(x) += GAIN_SCALE * sum over h, l, c with x at place c of l of   w(h, l) * gain(h, c)

@@ -89,9 +89,12 @@ class WholeActionTokenizer(TextTokenizer):
         return () if number is None else (number,)
 
     def words(self, actions: Iterable[str]) -> set[int]:
-        """The tokens that actions are made of, also where a space stands before a word of theirs."""
-        apart = (" ".join(("", *re.findall(r"[^\W_]+", text))) for text in actions) if self.quotes else ()
-        return super().words((*actions, *apart))
+        """The tokens that actions are made of; where lines quote them, also those behind a space, as in `[red]`."""
+        actions = tuple(actions)
+        if not self.quotes:
+            return super().words(actions)
+        apart = [" ".join(("", *re.findall(r"[^\W_]+", text))) for text in actions]
+        return {token for token in super().words((*actions, *apart)) if token < super().vocabulary}
 
     def decode(self, tokens: np.ndarray) -> list[str]:
         r"""The actions of rows (N, 1) of tokens, ended by `\n`."""
@@ -117,8 +120,10 @@ class WholeActionTokenizer(TextTokenizer):
 
     def _encode_line(self, line: str) -> tuple[int, ...]:
         tokens = super()._encode_line(line)
-        if not self.quotes:
-            return tokens
+        quoted = self.quoted(line) if self.quotes else None
+        return tokens if quoted is None else (super().vocabulary + self._number[quoted], *tokens)
+
+    def quoted(self, line: str) -> str | None:
+        """The longest action that a line begins with, up to its end or a space."""
         ends = (place for place in range(len(line), 0, -1) if line[place : place + 1] in ("", " "))
-        quoted = next((self._number[line[:end]] for end in ends if line[:end] in self._number), None)
-        return tokens if quoted is None else (super().vocabulary + quoted, *tokens)
+        return next((line[:end] for end in ends if line[:end] in self._number), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +27,10 @@ from qsft_robot.models import (
 from qsft_robot.models.pictures import picture_tokens
 from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization import TextTokenizer, Tokenizer, WholeActionTokenizer
+from qsft_robot.tokenization.text_tokenizer import lines_of
 
+QUOTING_TEXTS = 1000
+"""Observations among which a line that begins with an action is looked for."""
 TEXT_MODELS = "choose model=tiny_text, model=tiny_lines, model=smollm2 or model=hf"
 
 
@@ -89,12 +93,21 @@ def learn_tokenizer(
     """The tokenizer that a model which is trained from scratch on text learns from its data.
 
     Raises:
-        ConfigurationError: a vocabulary that is too small.
+        ConfigurationError: a vocabulary that is too small, or pointers where there is nothing to point at.
         DataError: no actions.
     """
-    if isinstance(model, LineTransformerConfig) and model.actions == "whole":
-        return WholeActionTokenizer.fit(texts, actions, model.vocabulary, quotes=model.pointers > 0)
-    return TextTokenizer.fit(texts, actions, model.vocabulary)
+    if not isinstance(model, LineTransformerConfig) or model.actions == "written":
+        return TextTokenizer.fit(texts, actions, model.vocabulary)
+    if not model.pointers:
+        return WholeActionTokenizer.fit(texts, actions, model.vocabulary)
+    first = list(itertools.islice(texts, QUOTING_TEXTS))
+    tokenizer = WholeActionTokenizer.fit(itertools.chain(first, texts), actions, model.vocabulary, quotes=True)
+    if not any(tokenizer.quoted(line) for text in first for line in lines_of(text)):
+        raise ConfigurationError(
+            f"model.pointers={model.pointers} with model.actions=whole point at lines that begin with an action, and "
+            "these data show none: choose model.pointers=0, or model.actions=written"
+        )
+    return tokenizer
 
 
 def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, spec: StoreSpec | None) -> NetworkShape:

@@ -4,8 +4,7 @@ Observations and actions are `gymnasium.spaces.Text`. `info` holds, on every res
 
     success        bool: the game is won
     valid          bool: the last action was one that the rules know (True after a reset)
-    legal_actions  tuple of all actions that the rules know now, None where they know any words; only in games that
-                   can list them
+    legal_actions  tuple of all actions that the rules know now, None where they know any words
 
 An action that the rules do not know is answered as each game says; an action that is no text is an error.
 """
@@ -39,8 +38,6 @@ class TextGame(gymnasium.Env[str, str]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
-    lists_actions = True
-    """Whether `legal_actions` says what may be done."""
 
     def __init__(
         self,
@@ -120,10 +117,7 @@ class TextGame(gymnasium.Env[str, str]):
         return self.text() if self.render_mode == "ansi" else None
 
     def _info(self, valid: bool) -> dict[str, Any]:
-        info: dict[str, Any] = {"success": self.won, "valid": valid}
-        if self.lists_actions:
-            info["legal_actions"] = self.legal_actions()
-        return info
+        return {"success": self.won, "valid": valid, "legal_actions": self.legal_actions()}
 
 
 def one_line(text: str, length: int) -> str:

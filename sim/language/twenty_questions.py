@@ -84,7 +84,7 @@ class TwentyQuestionsEnv(TextGame):
             render_mode=render_mode,
         )
         self.oracle = make_oracle(oracle, oracle_model, oracle_address)
-        self.lists_actions = oracle == "table"
+        self._lists_actions = oracle == "table"
         self.number = 0
         """Which object is meant."""
         self.turns: list[tuple[str, bool]] = []
@@ -122,4 +122,4 @@ class TwentyQuestionsEnv(TextGame):
 
     def legal_actions(self) -> tuple[str, ...] | None:
         """The questions of the table and all guesses; None where a model answers, which takes any question."""
-        return _actions() if self.lists_actions else None
+        return _actions() if self._lists_actions else None

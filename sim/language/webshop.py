@@ -4,7 +4,8 @@ Actions: `search[words]` on the page that has a search bar, `click[button]` on t
 and brings nothing. Reward: 0 until something is bought, which ends the episode and brings its worth in [0, 1]
 (shop/reward.py). On a `page`, buttons are written `[button] Buy Now [button_]`, an option that was chosen `[clicked
 button] ...`. With the notation `actions` there is a line for each thing that can be done, in small letters: the action
-as it must be written, and what stands on the page beside its button; `chosen` instead of it for options chosen.
+as it must be written, and what stands on the page beside its button. Options that were chosen have `chosen` instead of
+it, the first page has `search`, and the number of a page is not told.
 
 After WebShop (Yao et al. 2022), written anew: the same pages, buttons, search of 50 results in pages of 10, and formula
 of the reward. The products are ours (shop/catalogue.py); the original's are a download that is not embedded.

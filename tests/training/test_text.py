@@ -24,6 +24,7 @@ from qsft_robot.models import LineTransformerShape, TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
+from qsft_robot.training.shapes import learn_tokenizer
 from qsft_robot.training.text import Streams, TextConverter, prompts, scored_actions, scored_alternatives
 
 SMALL = ["sim=wordle", "model.width=16", "model.layers=1", "model.heads=2", "training.segment_length=6"]
@@ -422,6 +423,14 @@ def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
     assert len(tokenizer.written("open box 1\n")) <= tokenizer.room
     again = WholeActionTokenizer.from_dict(tokenizer.to_dict())
     assert again.observation("open box 1 red\n") == tokenizer.observation("open box 1 red\n")
+
+
+def test_pointers_at_whole_actions_are_refused_where_no_line_begins_with_one() -> None:
+    model = load(TrainConfig, ["sim=webshop"]).model
+    learned = learn_tokenizer(model, iter(["open it", "a box\nopen box 1\n"]), ["open\n"])
+    assert isinstance(learned, WholeActionTokenizer) and learned.quotes
+    with pytest.raises(ConfigurationError, match="choose model"):
+        learn_tokenizer(model, iter(["a box\nopened\n"]), ["open\n"])
 
 
 def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
