@@ -94,7 +94,8 @@ class WholeActionTokenizer(TextTokenizer):
         if not self.quotes:
             return super().words(actions)
         apart = [" ".join(("", *re.findall(r"[^\W_]+", text))) for text in actions]
-        return {token for token in super().words((*actions, *apart)) if token < super().vocabulary}
+        text_tokens = super().vocabulary
+        return {token for token in super().words((*actions, *apart)) if token < text_tokens}
 
     def decode(self, tokens: np.ndarray) -> list[str]:
         r"""The actions of rows (N, 1) of tokens, ended by `\n`."""

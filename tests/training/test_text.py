@@ -421,6 +421,7 @@ def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
     ]  # fmt: skip
     assert tokenizer.vocabulary == plain.vocabulary + 3
     assert len(tokenizer.written("open box 1\n")) <= tokenizer.room
+    assert tokenizer.words(["go"]) == {*plain.observation("go"), *plain.observation(" go")}
     again = WholeActionTokenizer.from_dict(tokenizer.to_dict())
     assert again.observation("open box 1 red\n") == tokenizer.observation("open box 1 red\n")
 
