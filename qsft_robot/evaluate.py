@@ -15,6 +15,7 @@ from qsft_robot.config import (
     EvaluationConfig,
     TrainConfig,
     collection_options,
+    differently_told,
     evaluation_options,
     from_dict,
 )
@@ -34,6 +35,13 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     sim = config.sim or from_dict(TrainConfig, trained).sim
     settings = config.evaluation.completed_by(from_dict(EvaluationConfig, trained.get("evaluation", {})))
     options = evaluation_options(sim, config.options)
+    known = evaluation_options(from_dict(TrainConfig, trained).sim)
+    for key in differently_told(known, options):
+        if key not in config.options:
+            raise ConfigurationError(
+                f"{policy} was trained with options.{key}={known[key]}, and sim={sim.name} has {options[key]}: leave "
+                f"sim= out to play it as it was trained, or say which with options.{key}="
+            )
 
     from qsft_robot.evaluation.evaluate import Task
     from qsft_robot.evaluation.play import decodings_of, play_checkpoint

@@ -35,6 +35,7 @@ from qsft_robot.config.language import (
 from qsft_robot.config.resolved import (
     collection_options,
     dataset_path,
+    differently_told,
     evaluation_options,
     from_dict,
     read_yaml,
@@ -92,6 +93,7 @@ __all__ = [
     "choice",
     "collection_options",
     "dataset_path",
+    "differently_told",
     "evaluation_options",
     "from_dict",
     "kind",

@@ -15,6 +15,9 @@ from qsft_robot.errors import ConfigurationError
 
 T = TypeVar("T")
 
+TELLING_OPTIONS = ("notation", "text")
+"""Options of environments that say in what words a policy is told what there is."""
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested dictionaries of plain values, fit for JSON and YAML."""
@@ -80,6 +83,11 @@ def evaluation_options(sim: SimConfig, changes: Mapping[str, Any] | None = None)
         ConfigurationError: a key of `changes` is unknown or its value does not fit.
     """
     return _options(sim, {**sim.evaluation, **(changes or {})})
+
+
+def differently_told(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Which of `TELLING_OPTIONS` two sets of options both have, with different values."""
+    return [key for key in TELLING_OPTIONS if key in found and key in wanted and found[key] != wanted[key]]
 
 
 def _options(sim: SimConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

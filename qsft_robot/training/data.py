@@ -13,7 +13,7 @@ import torch
 
 from qsft_robot.algorithms import ValueRange
 from qsft_robot.algorithms.base import TokenBatch
-from qsft_robot.config import TrainConfig
+from qsft_robot.config import TrainConfig, collection_options, differently_told
 from qsft_robot.config.schema import (
     LanguageModelConfig,
     LineTransformerConfig,
@@ -76,9 +76,18 @@ def open_data(paths: Sequence[Path], config: TrainConfig, history: int, keys: Se
 
     Raises:
         StoreError: a store is missing, damaged, or made for another task.
+        ConfigurationError: a store tells what there is in other words than the environment will.
         DataError: too few episodes to hold any out, or actions of several sizes.
     """
     stores = [TrajectoryStore.open(path, task=config.sim.name) for path in paths]
+    options = collection_options(config.sim)
+    for store in stores:
+        found = store.attributes.get("options", {})
+        for key in differently_told(found, options):
+            raise ConfigurationError(
+                f"{store.path} was collected with options.{key}={found[key]}, and a policy would play with "
+                f"{options[key]}: add sim.options.{key}={found[key]}, or collect anew"
+            )
     training_episodes, held_out_episodes = [], []
     for index, store in enumerate(stores):
         count = len(store)

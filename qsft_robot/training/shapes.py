@@ -90,7 +90,7 @@ def observation_keys(model: ModelConfig) -> list[str] | None:
 def learn_tokenizer(
     model: TextTransformerConfig | LineTransformerConfig, texts: Iterator[str], actions: Sequence[str]
 ) -> TextTokenizer:
-    """The tokenizer that a model which is trained from scratch on text learns from its data.
+    """The tokenizer that a model which is trained from scratch on text learns from `texts`, seen and done.
 
     Raises:
         ConfigurationError: a vocabulary that is too small, or pointers where there is nothing to point at.
@@ -102,7 +102,8 @@ def learn_tokenizer(
         return WholeActionTokenizer.fit(texts, actions, model.vocabulary)
     first = list(itertools.islice(texts, QUOTING_TEXTS))
     tokenizer = WholeActionTokenizer.fit(itertools.chain(first, texts), actions, model.vocabulary, quotes=True)
-    if not any(tokenizer.quoted(line) for text in first for line in lines_of(text)):
+    seen = set(first).difference(actions)
+    if not any(tokenizer.quoted(line) for text in seen for line in lines_of(text)):
         raise ConfigurationError(
             f"model.pointers={model.pointers} with model.actions=whole point at lines that begin with an action, and "
             "these data show none: choose model.pointers=0, or model.actions=written"

@@ -15,13 +15,15 @@ from qsft_robot.agents.legal import LegalTokens, legal_scores
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
-from qsft_robot.config import TrainConfig, load
+from qsft_robot.collect import main as collect
+from qsft_robot.config import CollectConfig, TrainConfig, load
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError, DataError
 from qsft_robot.evaluation.evaluate import Task
 from qsft_robot.models import LineTransformerShape, TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
+from qsft_robot.training.data import open_data
 from qsft_robot.training.experiment import Experiment
 from qsft_robot.training.policy_files import Policy
 from qsft_robot.training.shapes import learn_tokenizer
@@ -431,7 +433,7 @@ def test_pointers_at_whole_actions_are_refused_where_no_line_begins_with_one() -
     learned = learn_tokenizer(model, iter(["open it", "a box\nopen box 1\n"]), ["open\n"])
     assert isinstance(learned, WholeActionTokenizer) and learned.quotes
     with pytest.raises(ConfigurationError, match="choose model"):
-        learn_tokenizer(model, iter(["a box\nopened\n"]), ["open\n"])
+        learn_tokenizer(model, iter(["a box\nopened\n", "open\n"]), ["open\n"])
 
 
 def test_what_the_first_line_asks_for_is_marked_where_it_occurs_again() -> None:
@@ -514,3 +516,15 @@ def test_a_picture_stands_before_the_text_in_training_and_in_decoding() -> None:
         other = {**observation, "image": observation["image"].flip(0)}
         assert not torch.allclose(network(network.encode(other), tokens), whole)
     assert TextTransformerShape.from_dict(json.loads(json.dumps(shape.to_dict()))) == shape
+
+
+def test_data_in_other_words_than_those_of_the_game_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pages.zarr"
+    collect(
+        load(CollectConfig, ["sim=webshop", "sim.options.notation=page", "episodes=2", "workers=1", f"dataset={path}"])
+    )
+    config = load(TrainConfig, ["sim=webshop", f"dataset={path}"])
+    with pytest.raises(ConfigurationError, match="notation=page"):
+        open_data([path], config, 1, ["text"])
+    config = load(TrainConfig, ["sim=webshop", f"dataset={path}", "sim.options.notation=page", "model.pointers=0"])
+    assert len(open_data([path], config, 1, ["text"]).stores) == 1
