@@ -10,7 +10,7 @@ from qsft_robot.agents.base import Observation
 from qsft_robot.agents.scripted.text import ScriptedPlayer
 from qsft_robot.sim.language.shop.catalogue import Product, kinds
 from qsft_robot.sim.language.shop.reward import worth
-from qsft_robot.sim.language.webshop import BUY, DESCRIPTION, FEATURES, NEXT, PREVIOUS, WebShopEnv
+from qsft_robot.sim.language.webshop import BUY, DESCRIPTION, FEATURES, NEXT, PREVIOUS, WebShopEnv, click
 
 
 @dataclass(frozen=True)
@@ -69,29 +69,25 @@ class ScriptedWebShop(ScriptedPlayer[WebShopEnv]):
             words += wanted.attributes
         yield f"search[{' '.join(words)}]"
         if self._happens(wrong.next_page) and NEXT in game.buttons():
-            yield _click(NEXT)
+            yield click(NEXT)
         shown = game.shown()
         product = shown[int(self._random.integers(len(shown)))]
         if not self._happens(wrong.careless_choice):
             product = max(shown, key=self._best_worth)
-        yield _click(product.code)
+        yield click(product.code)
         for key, values in product.options.items():
             if self._happens(wrong.skipped_option):
                 continue
             value = values[int(self._random.integers(len(values)))]
             if not self._happens(wrong.wrong_option):
                 value = max(values, key=lambda each: worth(product, {key: each}, wanted).options)
-            yield _click(value)
+            yield click(value)
         if self._happens(wrong.idle_look):
-            yield _click(DESCRIPTION if self._happens(0.5) else FEATURES)
-            yield _click(PREVIOUS)
-        yield _click(BUY)
+            yield click(DESCRIPTION if self._happens(0.5) else FEATURES)
+            yield click(PREVIOUS)
+        yield click(BUY)
 
     def _best_worth(self, product: Product) -> float:
         """What the product would be worth with the best options."""
         chosen = {value: value for values in product.options.values() for value in values}
         return worth(product, chosen, self._game.goal).total
-
-
-def _click(button: str) -> str:
-    return f"click[{button.lower()}]"

@@ -19,7 +19,7 @@ from __future__ import annotations
 from functools import cache
 
 from qsft_robot.sim.language.game import TextGame, one_line
-from qsft_robot.sim.language.oracles import Thing, make_oracle, normal_form, table
+from qsft_robot.sim.language.oracles import AttributeOracle, Thing, make_oracle, normal_form, table
 
 QUESTIONS = 20
 HEADER = "Questions:\n"
@@ -84,7 +84,6 @@ class TwentyQuestionsEnv(TextGame):
             render_mode=render_mode,
         )
         self.oracle = make_oracle(oracle, oracle_model, oracle_address)
-        self._lists_actions = oracle == "table"
         self.number = 0
         """Which object is meant."""
         self.turns: list[tuple[str, bool]] = []
@@ -122,4 +121,4 @@ class TwentyQuestionsEnv(TextGame):
 
     def legal_actions(self) -> tuple[str, ...] | None:
         """The questions of the table and all guesses; None where a model answers, which takes any question."""
-        return _actions() if self._lists_actions else None
+        return _actions() if isinstance(self.oracle, AttributeOracle) else None

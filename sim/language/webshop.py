@@ -115,7 +115,7 @@ class WebShopEnv(TextGame):
         button = next((each for each in self.buttons() if each.lower() == words.lower()), None)
         if button is None:
             return 0.0, False, False
-        self._click(button)
+        self._press(button)
         return self._paid or 0.0, self._paid is not None, True
 
     def _search(self, words: str) -> bool:
@@ -127,7 +127,7 @@ class WebShopEnv(TextGame):
         self.results = [self.products[number] for number in self._index.search(words, RESULTS)]
         return True
 
-    def _click(self, button: str) -> None:
+    def _press(self, button: str) -> None:
         if button == BACK:
             self._clear()
         elif button == NEXT:
@@ -172,7 +172,7 @@ class WebShopEnv(TextGame):
 
     def legal_actions(self) -> tuple[str, ...] | None:
         """The clicks that this page has; None on the page with the search bar, which takes any words."""
-        return tuple(_click(button) for button in self.buttons()) if self._searched else None
+        return tuple(click(button) for button in self.buttons()) if self._searched else None
 
     @property
     def won(self) -> bool:
@@ -187,7 +187,7 @@ class WebShopEnv(TextGame):
 
     def _list(self) -> list[str]:
         """The instruction, and a line for each thing that can be done."""
-        offers = {button: _click(button) for button in self.buttons()}
+        offers = {button: click(button) for button in self.buttons()}
         detail: list[str] = []
         if self.product is None:
             for product in self.shown():
@@ -198,7 +198,7 @@ class WebShopEnv(TextGame):
             offers[BUY] += f" {self.product.title}, ${self.product.price:.2f}"
             for key, values in self.product.options.items():
                 for value in values:
-                    done = "chosen" if self.chosen.get(key) == value else _click(value)
+                    done = "chosen" if self.chosen.get(key) == value else click(value)
                     offers[value] = f"{done} {key}: {value}"
         return [line.lower() for line in (self.goal.instruction, *detail, *(offers.values() or [SEARCH]))]
 
@@ -233,5 +233,6 @@ def _button(name: str, clicked: bool = False) -> str:
     return f"[{'clicked ' if clicked else ''}button] {name} [button_]"
 
 
-def _click(button: str) -> str:
+def click(button: str) -> str:
+    """The action that clicks a button of this name."""
     return f"click[{button.lower()}]"
