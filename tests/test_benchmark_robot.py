@@ -117,3 +117,6 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     assert json.dumps(again["rows"]) == json.dumps(first["rows"])
     written = json.loads((tmp_path / "results" / "pick_place.json").read_text())
     assert len(written["cells"]) == 3
+    other, _ = configured(*words, "evaluation.episodes=3")
+    with pytest.raises(ConfigurationError, match=r"bc_seed0_6 was made with other settings of evaluation"):
+        run(other)

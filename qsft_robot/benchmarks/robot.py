@@ -58,6 +58,8 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     folder = Path(config.run or Path("results") / suite.name)
     cells = list(cells_of(config, suite))
     experiments = {cell: experiment_of(config, cell, folder) for cell in cells}
+    for experiment in experiments.values():
+        _refuse_other_settings(experiment)
     done: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
     for index, (cell, experiment) in enumerate(experiments.items()):
@@ -118,6 +120,25 @@ def _copy(key: str, source: Mapping[str, Any], destination: dict[str, Any]) -> N
     for name in path:
         source, destination = source[name], destination[name]
     destination[last] = source[last]
+
+
+def _refuse_other_settings(experiment: TrainConfig) -> None:
+    """A cell that is kept, finished or not, has to be one that this command would make.
+
+    Raises:
+        ConfigurationError: it was made with other settings.
+    """
+    from qsft_robot.training.experiment import differing_settings
+
+    folder = Path(str(experiment.run))
+    saved = folder / "config.yaml"
+    if saved.exists():
+        differ = differing_settings(saved, experiment, ("run", "resume", "workers"))
+        if differ:
+            raise ConfigurationError(
+                f"{folder} was made with other settings of {', '.join(differ)}: repeat the command that began this "
+                "benchmark, choose another run=, or remove that folder to make its cell anew"
+            )
 
 
 def _make(

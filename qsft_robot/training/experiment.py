@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ from qsft_robot.config import (
     to_yaml,
 )
 from qsft_robot.config.algorithms import BehaviourCloningConfig
+from qsft_robot.datasets.reader import read_header
 from qsft_robot.errors import CheckpointError, ConfigurationError
 from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
 from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
@@ -70,6 +71,12 @@ TRAINING_BATCHES = 8
 """Batches of training episodes that diagnostics compare the held-out ones with: a mean needs no more."""
 BFLOAT16_WIDTH = 512
 """From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
+
+
+def differing_settings(saved: Path, config: TrainConfig, may_differ: Collection[str]) -> list[str]:
+    """Top-level keys of `config`, other than those that `may_differ`, that the run's `config.yaml` has otherwise."""
+    before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(config)
+    return [key for key in now if key not in may_differ and now[key] != before.get(key)]
 
 
 class Experiment:
@@ -134,8 +141,7 @@ class Experiment:
                 raise ConfigurationError(
                     f"{self.folder} holds a run already: add resume=true to go on with it, or choose another run="
                 )
-            before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(self.config)
-            differ = [key for key in now if key not in MAY_DIFFER_ON_RESUME and now[key] != before.get(key)]
+            differ = differing_settings(saved, self.config, MAY_DIFFER_ON_RESUME)
             if differ:
                 raise ConfigurationError(
                     f"{self.folder} was started with other settings of {', '.join(differ)}: repeat the command that "
@@ -143,16 +149,21 @@ class Experiment:
                 )
         elif self.config.resume:
             raise ConfigurationError(f"there is no run to resume in {self.folder}: leave resume=true out to start one")
+        for path in self._given_dataset():
+            read_header(path)  # a folder that nothing was done in would be in the way of the next try
         self.folder.mkdir(parents=True, exist_ok=True)
         saved.write_text(to_yaml(self.config), encoding="utf-8")
         logger.info("run folder: %s", self.folder)
 
     def _dataset(self) -> list[Path]:
-        given = self.config.dataset
-        if given is not None:
-            return [Path(path) for path in ([given] if isinstance(given, str) else given)]
+        if self.config.dataset is not None:
+            return self._given_dataset()
         collect_as_configured(self.config)
         return [dataset_path(self.config)]
+
+    def _given_dataset(self) -> list[Path]:
+        given = self.config.dataset or []
+        return [Path(path) for path in ([given] if isinstance(given, str) else given)]
 
     def _behaviour(self, data: ExperimentData) -> Algorithm:
         """Train pi_phi, or read the one that an earlier process of this run trained."""

@@ -148,6 +148,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_state(
     assert (tmp_path / "run" / "training" / "behaviour" / "step_00000005").exists()
 
 
-def test_a_missing_store_is_named(configure: Configure, tmp_path: Path) -> None:
+def test_a_missing_store_is_named_and_no_folder_is_left(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="missing"):
         Experiment(configure(f"dataset={tmp_path / 'missing.zarr'}")).run()
+    assert not (tmp_path / "run").exists()
