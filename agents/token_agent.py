@@ -67,7 +67,7 @@ class TokenAgent(Agent):
         legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
             any; for text.
         beta: weigh values by this, in units of the mapped return; None for what the policy was trained with.
-        temperature: of `sharp` decoding.
+        temperature: of `sharp` decoding; None for that of its training's evaluation, there 0.2.
         repetition_penalty: taken from the logarithm of a legal action's weight, before the temperature, for each time
             that the episode has it already. A policy that sees one observation at a time does not know that it goes
             round in circles. Unlike that of CTRL (Keskar et al. 2019) it is for actions, not for tokens, and grows
@@ -85,11 +85,13 @@ class TokenAgent(Agent):
         dtype: torch.dtype = torch.float32,
         legal_only: bool = False,
         beta: float | None = None,
-        temperature: float = SHARP_TEMPERATURE,
+        temperature: float | None = None,
         repetition_penalty: float = 0.0,
     ) -> None:
         if decoding not in DECODINGS:
             raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
+        if temperature is None:
+            temperature = policy.config.get("evaluation", {}).get("temperature") or SHARP_TEMPERATURE
         if temperature <= 0:
             raise ConfigurationError(f"the temperature must be greater than 0, got {temperature:g}")
         if repetition_penalty < 0:
@@ -127,7 +129,7 @@ class TokenAgent(Agent):
         device: str | torch.device = "cpu",
         legal_only: bool = False,
         beta: float | None = None,
-        temperature: float = SHARP_TEMPERATURE,
+        temperature: float | None = None,
         repetition_penalty: float = 0.0,
     ) -> TokenAgent:
         """Read the agent from a run folder or a policy folder.

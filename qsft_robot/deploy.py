@@ -28,7 +28,8 @@ def main(config: DeployConfig) -> dict[str, Any]:
     from qsft_robot.hardware.deployment import deploy
 
     assert config.checkpoint is not None
-    return deploy(config, TokenAgent.from_checkpoint(config.checkpoint, config.decoding))
+    agent = TokenAgent.from_checkpoint(config.checkpoint, config.decoding, temperature=config.temperature)
+    return deploy(config, agent)
 
 
 if __name__ == "__main__":

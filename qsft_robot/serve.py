@@ -17,7 +17,7 @@ def main(config: ServeConfig) -> dict[str, Any]:
     from qsft_robot.agents.token_agent import TokenAgent
     from qsft_robot.hardware.remote_policy import PolicyServer
 
-    agent = TokenAgent.from_checkpoint(config.checkpoint, config.decoding)
+    agent = TokenAgent.from_checkpoint(config.checkpoint, config.decoding, temperature=config.temperature)
     server = PolicyServer(agent, config.host, config.port, config.token or os.environ.get("QSFT_ROBOT_TOKEN"))
     logger.info("%s is served at %s; Ctrl-C ends", agent.name, server.url)
     try:

@@ -30,6 +30,7 @@ class DeployConfig:
     policy: str | None = setting(None, "ws://host:port of a policy that `serve` offers, instead of a checkpoint")
     token: str | None = setting(None, "what the policy's server asks for; null: the variable QSFT_ROBOT_TOKEN")
     decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
+    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     episodes: int = setting(10, "episodes to play", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
     max_episode_steps: int = setting(60, "time limit of an episode, actions", minimum=1)
@@ -48,6 +49,8 @@ class DeployConfig:
         """Rules between the fields."""
         if (self.checkpoint is None) == (self.policy is None):
             yield "give checkpoint=<run folder>, or policy=ws://host:port of a served one"
+        if self.policy is not None and self.temperature is not None:
+            yield f"temperature={self.temperature:g} is for a checkpoint: give it to the policy's server"
 
 
 @settings
@@ -56,6 +59,7 @@ class ServeConfig:
 
     checkpoint: str = setting(help="checkpoint or run folder of the policy")
     decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
+    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     host: str = setting("127.0.0.1", "address to listen on; any but the own computer's needs a token")
     port: int = setting(8731, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
     token: str | None = setting(None, "what clients must know; null: the variable QSFT_ROBOT_TOKEN")

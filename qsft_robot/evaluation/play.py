@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from qsft_robot.agents.base import DECODINGS
-from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent
+from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
@@ -48,7 +48,7 @@ def play_checkpoint(
             torch.float64,
             legal_only=bool(settings.legal_only),
             beta=beta,
-            temperature=SHARP_TEMPERATURE if settings.temperature is None else settings.temperature,
+            temperature=settings.temperature,
             repetition_penalty=settings.repetition_penalty or 0.0,
         )
         for each in decodings

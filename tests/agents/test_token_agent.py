@@ -88,14 +88,17 @@ def test_values_are_weighed_by_the_beta_that_is_asked_for():
 def test_sharp_decoding_at_a_temperature_near_zero_is_greedy():
     observations = make_observations(6)
 
-    def actions(decoding: str, temperature: float) -> list[list[float]]:
-        agent = TokenAgent(make_policy(), decoding, torch.float64, temperature=temperature)
+    def actions(decoding: str, temperature: float | None, trained: float | None = None) -> list[list[float]]:
+        policy = dataclasses.replace(make_policy(), config={"evaluation": {"temperature": trained}})
+        agent = TokenAgent(policy, decoding, torch.float64, temperature=temperature)
         memories = [agent.new_memory(seed) for seed in range(len(observations))]
         return np.asarray(agent.act_batch(observations, memories)).tolist()
 
     assert actions("sharp", 1e-9) == actions("greedy", 1.0)
     assert actions("sharp", 1.0) == actions("sample", 1e-9)
     assert actions("sharp", 1.0) != actions("sharp", 0.2)
+    assert actions("sharp", None) == actions("sharp", 0.2)
+    assert actions("sharp", None, trained=1.0) == actions("sharp", 1.0)
 
 
 def test_an_algorithm_without_values_refuses_beta():
