@@ -29,7 +29,8 @@ INSTRUCTIONS: Mapping[str, str] = {
         "search[words] on the first page, or click[name of a button] of those that the page offers"
     ),
     "chess": "You play chess as White. You see the position in FEN, or as a list of pieces, yours in capital "
-    "letters. An action is one move in SAN with spaces between its characters, such as: N f 3",
+    "letters, maybe with the legal moves below it. An action is one move in SAN with spaces between its characters, "
+    "such as: N f 3",
     "alfworld": (
         "You act in a household through text, to carry out the task that you are given. An action is a command, such "
         "as: go to desk 1, take mug 1 from desk 1, open fridge 1, look"

@@ -93,6 +93,9 @@ class QSFT(Algorithm):
                 likelihood.head_bias.fill_(odds)
             elif behaviour is not None:
                 # p = initial_value * pi_phi on the actions, the rest on the dummy where there is one.
+                for name, parameter in behaviour.named_parameters():
+                    if name.startswith("head_") and name not in ("head_weight", "head_bias"):
+                        likelihood.get_parameter(name)[: len(parameter)] = parameter
                 likelihood.head_weight[..., : self.shape.bins] = behaviour.head_weight
                 likelihood.head_bias[..., : self.shape.bins] = behaviour.head_bias
                 likelihood.head_bias[..., self.shape.bins :] = math.log(self.shape.bins) - odds

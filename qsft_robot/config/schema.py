@@ -158,6 +158,7 @@ class LineTransformerConfig(ModelConfig):
         "attention heads that copy from lines: tokens of written actions, or whole actions they begin with",
         minimum=0,
     )
+    candidates: bool = setting(False, "score lines that begin with a whole action as candidates")
     columns: int = setting(8, "places in a line that it tells apart; later ones count as the last", minimum=1)
     width: int = setting(128, "width of the transformer", minimum=8)
     layers: int = setting(2, "layers of the transformer", minimum=1)
@@ -169,6 +170,8 @@ class LineTransformerConfig(ModelConfig):
         yield from _heads_share_the_width(self.width, self.heads)
         if self.pointers and self.width % self.pointers:
             yield f"width={self.width} must be a multiple of pointers={self.pointers}"
+        if self.candidates and self.actions == "written":
+            yield "candidates=true scores whole actions: choose actions=whole, or candidates=false"
         if self.image_words and self.instruction_lines > 1:
             yield "image_words=true marks what one instruction line asks for: choose instruction_lines=0 or 1"
 

@@ -64,3 +64,50 @@ class LinePointers(nn.Module):
         of_tokens = weighted.gather(2, index.clamp_min(0)).masked_fill(index < 0, 0.0)
         added = of_tokens.new_zeros(count, len(gain), self.bins)
         return added.scatter_add(2, tokens[row][:, None].expand_as(index), of_tokens).flatten(1)
+
+
+class LineCandidates(nn.Module):
+    """A score for each line that begins with a whole action, added to that action's logit.
+
+    Attention has one unit of weight to share, so that of thirty lines each gets little; a score is a line's own, as in
+    DRRN (He et al. 2016).
+
+    Args:
+        width: of the features.
+        bins: number of actions.
+    """
+
+    def __init__(self, width: int, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+        self.norm = nn.LayerNorm(width)
+        self.key = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self,
+        features: Tensor,
+        row: Tensor,
+        lines: Tensor,
+        visible: Tensor,
+        actions: Tensor,
+        query: Tensor,
+        listed: Tensor,
+    ) -> Tensor:
+        """What is added to the logits (N, blocks * bins).
+
+        Args:
+            features: (N, width) of what decides.
+            row: (N,) int64, the stream of each.
+            lines: (R, E, width) of each stream.
+            visible: (N, E) bool, which lines it may choose from.
+            actions: (R, E) int64, the action that each line begins with; negative for none.
+            query: (blocks, width, width), by which features ask for lines.
+            listed: (blocks,), what every line that begins with an action adds.
+        """
+        asked = torch.einsum("nw,bwv->nbv", features, query.to(features.dtype))
+        scores = torch.einsum("nbv,nev->nbe", asked, self.key(self.norm(lines))[row]) / math.sqrt(features.shape[-1])
+        scores = scores + GAIN_SCALE * listed[:, None].to(scores.dtype)
+        actions = actions[row][:, None].expand_as(scores)
+        scores = scores.masked_fill(~visible[:, None] | (actions < 0), 0.0)
+        added = scores.new_zeros(*scores.shape[:2], self.bins)
+        return added.scatter_add(2, actions.clamp_min(0), scores).flatten(1)

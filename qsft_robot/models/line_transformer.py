@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qsft_robot.models.image_encoder import DenseImageEncoder
-from qsft_robot.models.line_pointers import LinePointers
+from qsft_robot.models.line_pointers import LineCandidates, LinePointers
 from qsft_robot.models.shape import Shape
 from qsft_robot.models.transformer import TransformerBlock, before_last, last_features
 from qsft_robot.models.word_spotter import CAPTION, WordSpotter
@@ -58,6 +58,7 @@ class LineTransformerShape(Shape):
         instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
         pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none. Then the last `bins` of the
             vocabulary are those that actions are made of.
+        candidates: whether lines that begin with a whole action are scored as candidates (line_pointers.py).
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
         image_tokens: vectors made of it.
@@ -76,6 +77,7 @@ class LineTransformerShape(Shape):
     pairs: bool = False
     instruction_lines: int = 0
     pointers: int = 0
+    candidates: bool = False
     columns: int = 8
     width: int = 128
     layers: int = 2
@@ -167,9 +169,14 @@ class LineTransformer(nn.Module):
         self.head_weight = nn.Parameter(0.02 * torch.randn(shape.width, shape.outputs))
         self.head_bias = nn.Parameter(torch.zeros(shape.outputs))
         self.pointers: LinePointers | None = None
+        blocks = shape.outputs // shape.bins
+        self.candidates: LineCandidates | None = None
+        if shape.candidates:
+            self.candidates = LineCandidates(shape.width, shape.bins)
+            self.head_query = nn.Parameter(torch.zeros(blocks, shape.width, shape.width))
+            self.head_listed = nn.Parameter(torch.zeros(blocks))
         if shape.pointers:
             self.pointers = LinePointers(shape.width, shape.pointers, shape.bins)
-            blocks = shape.outputs // shape.bins
             self.head_gain = nn.Parameter(torch.zeros(blocks, shape.pointers, shape.columns))
 
     def set_words(self, tokens: Sequence[int]) -> None:
@@ -194,7 +201,7 @@ class LineTransformer(nn.Module):
     def forward(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Logits (N, D, outputs); the stream that `encode` read holds the tokens already."""
         logits = context[..., : self.shape.width] @ self.head_weight + self.head_bias
-        if self.pointers is None:
+        if self.pointers is None and self.candidates is None:
             return logits
         copied = context[..., self.shape.width :]
         return logits + functional.pad(copied, (0, self.shape.outputs - copied.shape[-1]))
@@ -255,7 +262,12 @@ class LineTransformer(nn.Module):
         ends = stream == self.shape.end_of_line
         place, number = self._elements(ends, positions, shared)
         whole = ends.flatten()[place]
-        features = self._vectors(stream, ends, place, whole, shared)
+        start = self._starts(ends | (stream == self.shape.padding))
+        # Where actions are chosen as wholes, their tokens are the last of the vocabulary.
+        actions = stream - (self.shape.vocabulary - self.shape.bins)
+        first = self._first(start, place)
+        begun = actions.flatten()[first]
+        features = self._vectors(stream, start, place, first, whole, shared)
         row, line, number = positions // stream.shape[1], number, number.flatten()[positions]
         if shared:
             row, stream, line = torch.zeros_like(row), stream[:1, :shared], line[:1, :shared]
@@ -274,21 +286,25 @@ class LineTransformer(nn.Module):
         chosen, inverse = (row * size + number).unique(return_inverse=True)
         lines = before_last(self.blocks, features, mask)
         found = self.output_norm(last_features(self.blocks, lines, chosen, mask))
+        if self.pointers is None and self.candidates is None:
+            return found[inverse]
+        row, number = chosen // size, chosen % size
+        before = torch.arange(size, device=stream.device) <= number[:, None]
+        # Where streams share their lines, these come first; parts of lines are nothing to copy from.
+        copied = slice(shown, shown + int(line.max()) + 1 if shared else size)
+        visible = (before & whole[row])[:, copied]
+        lines, added = lines[:, copied], []
+        if self.candidates is not None:
+            begun = functional.pad(begun, (shown, 0), value=-1)[:, copied]
+            scores = self.candidates(found, row, lines, visible, begun, self.head_query, self.head_listed)
+            added.append(scores)
         if self.pointers is not None:
-            row, number = chosen // size, chosen % size
-            before = torch.arange(size, device=stream.device) <= number[:, None]
-            # Where streams share their lines, these come first; parts of lines are nothing to copy from.
-            copied = slice(shown, shown + int(line.max()) + 1 if shared else size)
-            visible = (before & whole[row])[:, copied]
-            start = self._starts((stream == self.shape.end_of_line) | (stream == self.shape.padding))
-            column = self._columns(start) + line * self.shape.columns
-            # Where actions are chosen as wholes, their tokens are the last of the vocabulary.
-            token = stream - (self.shape.vocabulary - self.shape.bins)
+            rows, length = stream.shape
+            column = self._columns(start)[:rows, :length] + line * self.shape.columns
+            token = actions[:rows, :length]
             column = column.masked_fill((stream == self.shape.padding) | (token < 0), -1)
-            token = token.clamp_min(0)
-            added = self.pointers(found, row, lines[:, copied], visible, token, column, self.head_gain)
-            found = torch.cat([found, added.to(found.dtype)], dim=-1)
-        return found[inverse]
+            added.append(self.pointers(found, row, lines, visible, token.clamp_min(0), column, self.head_gain))
+        return torch.cat([found, sum(added).to(found.dtype)], dim=-1)[inverse]
 
     def _elements(self, ends: Tensor, positions: Tensor, shared: int) -> tuple[Tensor, Tensor]:
         """What the transformer's sequences are made of: lines, and those parts from which something is predicted.
@@ -322,16 +338,20 @@ class LineTransformer(nn.Module):
         place = torch.arange(start.shape[1], device=start.device)
         return (place - start).clamp_max(self.shape.columns - 1)
 
-    def _vectors(self, stream: Tensor, ends: Tensor, place: Tensor, whole: Tensor, shared: int) -> Tensor:
+    def _first(self, start: Tensor, place: Tensor) -> Tensor:
+        """(sequences, elements) where the lines that these places are in begin, in the flattened streams."""
+        return (start + torch.arange(len(start), device=start.device)[:, None] * start.shape[1]).flatten()[place]
+
+    def _vectors(
+        self, stream: Tensor, start: Tensor, place: Tensor, first: Tensor, whole: Tensor, shared: int
+    ) -> Tensor:
         """Vectors (sequences, elements, width) of the lines up to these places of the flattened streams (R, T)."""
         written = stream != self.shape.padding
-        start = self._starts(ends | ~written)
         needed = written.clone()
         if shared:
             needed[1:, :shared] = False
         tokens = self._tokens(stream, start, written, needed)
         # Each element is the sum of a run of tokens: a bag of them, none where nothing is written.
-        first = (start + torch.arange(len(stream), device=stream.device)[:, None] * stream.shape[1]).flatten()[place]
         lengths = ((place - first + 1) * written.flatten()[place]).flatten()
         number = needed.flatten().cumsum(dim=0) - needed.flatten().long()
         offsets = lengths.cumsum(dim=0) - lengths
@@ -339,6 +359,7 @@ class LineTransformer(nn.Module):
         runs = torch.arange(len(shift), device=stream.device) + shift
         lines = functional.embedding_bag(runs, tokens, offsets, mode="sum").view(*place.shape, self.shape.width)
 
+        ends = stream == self.shape.end_of_line
         line = (ends.cumsum(dim=1) - ends.long()).flatten()[place]
         paired = lines if self.pairs is None else self.pairs(lines, whole)
         return paired + self.position[line]

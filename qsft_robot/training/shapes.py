@@ -93,20 +93,22 @@ def learn_tokenizer(
     """The tokenizer that a model which is trained from scratch on text learns from `texts`, seen and done.
 
     Raises:
-        ConfigurationError: a vocabulary that is too small, or pointers where there is nothing to point at.
+        ConfigurationError: a vocabulary that is too small, or pointers or candidates where no line begins with an
+            action.
         DataError: no actions.
     """
     if not isinstance(model, LineTransformerConfig) or model.actions == "written":
         return TextTokenizer.fit(texts, actions, model.vocabulary)
-    if not model.pointers:
+    if not (model.pointers or model.candidates):
         return WholeActionTokenizer.fit(texts, actions, model.vocabulary)
     first = list(itertools.islice(texts, QUOTING_TEXTS))
     tokenizer = WholeActionTokenizer.fit(itertools.chain(first, texts), actions, model.vocabulary, quotes=True)
     seen = set(first).difference(actions)
+    asked = "model.candidates=true" if model.candidates else f"model.pointers={model.pointers}"
     if not any(tokenizer.quoted(line) for text in seen for line in lines_of(text)):
         raise ConfigurationError(
-            f"model.pointers={model.pointers} with model.actions=whole point at lines that begin with an action, and "
-            "these data show none: choose model.pointers=0, or model.actions=written"
+            f"{asked} with model.actions=whole is for lines that begin with an action, and these data show none: "
+            "choose model.pointers=0 model.candidates=false, or model.actions=written"
         )
     return tokenizer
 
@@ -161,6 +163,7 @@ def text_shape(tokenizer: TextTokenizer, model: ModelConfig, name: str | None, s
             pairs=model.pairs,
             instruction_lines=model.instruction_lines,
             pointers=model.pointers,
+            candidates=model.candidates,
             columns=model.columns,
             width=model.width,
             layers=model.layers,

@@ -6,7 +6,8 @@ Observation: the position in Forsyth-Edwards notation, its characters apart so t
 -1 for a loss or an illegal move.
 
 With `notation="pieces"` each piece is a line, `Ke1`: White's first, the king before the queens and so on down to the
-pawns. A line above them holds what else the notation says, but for whose move it is (White's).
+pawns. A line above them holds what else the notation says, but for whose move it is (White's). With `notation="moves"`
+a line for each legal move follows, as it must be written: what a player is told who need not know the rules.
 
 After LMRL-Gym (Abdulhai et al. 2023), written anew. There an illegal move costs 1, changes nothing, and the player is
 asked again, up to 400 moves (`illegal="continue"`), so that returns go down to -400; with `illegal="terminate"` it
@@ -26,9 +27,10 @@ from qsft_robot.sim.language.stockfish import StockfishPlayer, chess_module
 
 OPPONENTS = ("elo", "sampled")
 ILLEGAL = ("continue", "terminate")
-NOTATIONS = ("fen", "pieces")
+NOTATIONS = ("fen", "pieces", "moves")
 EPISODE_STEPS = 400
-OBSERVATION_LENGTH = 200
+OBSERVATION_LENGTH = {"fen": 200, "pieces": 200, "moves": 4000}
+"""No position has more than 218 legal moves."""
 ACTION_LENGTH = 20
 ENDGAMES = ("Q", "R", "QR", "RR")
 SQUARES = [column + row for row in "12345678" for column in "abcdefgh"]
@@ -57,7 +59,7 @@ class ChessEnv(TextGame):
         opponent_random: probability that the opponent makes any legal move instead.
         nodes: positions that the opponent may look at for a move.
         illegal: what an illegal move does, `continue` or `terminate`.
-        notation: of the position, `fen` or `pieces`.
+        notation: of the position, `fen`, `pieces` or `moves`.
         loss_reward: reward of a loss.
         max_episode_steps: actions, illegal ones too, until an episode is truncated.
         stockfish: path of Stockfish, or None to look for it.
@@ -88,7 +90,7 @@ class ChessEnv(TextGame):
             if value not in known:
                 raise ConfigurationError(f"{name} is '{value}', expected one of {', '.join(known)}")
         super().__init__(
-            observation_length=OBSERVATION_LENGTH,
+            observation_length=OBSERVATION_LENGTH[notation],
             action_length=ACTION_LENGTH,
             max_episode_steps=EPISODE_STEPS if max_episode_steps is None else max_episode_steps,
             render_mode=render_mode,
@@ -148,7 +150,10 @@ class ChessEnv(TextGame):
 
     def text(self) -> str:
         """The position."""
-        return spell(self.board.fen()) if self._notation == "fen" else piece_lines(self.board)
+        if self._notation == "fen":
+            return spell(self.board.fen())
+        moves = self.legal_actions() if self._notation == "moves" else ()
+        return piece_lines(self.board) + "".join(moves)
 
     @property
     def won(self) -> bool:

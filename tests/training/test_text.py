@@ -330,8 +330,10 @@ def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
             torch.testing.assert_close(found[row, :count], network.encode(alone)[0, :count])
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_pointers_choose_names_that_no_action_of_the_data_had(whole: bool) -> None:
+@pytest.mark.parametrize(("whole", "pointing"), [
+    (False, {"pointers": 2}), (True, {"pointers": 2}), (True, {"candidates": True}),
+])  # fmt: skip
+def test_lines_are_chosen_whose_names_no_action_of_the_data_had(whole: bool, pointing: dict[str, Any]) -> None:
     # Which of two boxes is red: its name is to be written, or its line says how to open it. Boxes 5 to 8 were never
     # asked for.
     def example(name: int, other: int, first: bool) -> tuple[str, str]:
@@ -350,7 +352,7 @@ def test_pointers_choose_names_that_no_action_of_the_data_had(whole: bool) -> No
     shape = LineTransformerShape(
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary, context=32, columns=4,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, width=16, layers=1, heads=2,
-        dimensions=tokenizer.dimensions, above=False, pointers=2,
+        dimensions=tokenizer.dimensions, above=False, **pointing,
     )  # fmt: skip
     network = shape.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01, weight_decay=1e-4)
@@ -398,8 +400,9 @@ def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
     assert again.observation("open box 1 red\n") == tokenizer.observation("open box 1 red\n")
 
 
-def test_pointers_at_whole_actions_are_refused_where_no_line_begins_with_one() -> None:
-    model = load(TrainConfig, ["sim=webshop"]).model
+@pytest.mark.parametrize("changes", [[], ["model.pointers=0", "model.candidates=true"]])
+def test_pointers_at_whole_actions_are_refused_where_no_line_begins_with_one(changes: list[str]) -> None:
+    model = load(TrainConfig, ["sim=webshop", *changes]).model
     learned = learn_tokenizer(model, iter(["open it", "a box\nopen box 1\n"]), ["open\n"])
     assert isinstance(learned, WholeActionTokenizer) and learned.quotes
     with pytest.raises(ConfigurationError, match="choose model"):

@@ -211,3 +211,14 @@ def test_the_position_as_a_list_of_pieces(game):
     assert lines[9:11] == ["Pa2", "Pb2"]
     assert lines[17:19] == ["ke8", "qd8"]
     assert len(lines) == 33
+
+
+def test_the_legal_moves_below_the_pieces(game):
+    env = game(notation="moves")
+    text, info = env.reset(seed=0)
+    assert text.splitlines(keepends=True)[33:] == list(info["legal_actions"])
+    assert text in env.observation_space
+    env.unwrapped.board.set_fen("k7/8/1K6/8/8/8/8/7Q w - - 0 1")
+    assert "Q h 8 #\n" in env.unwrapped.text()
+    text, *_ = env.step("Q h 8 #\n")
+    assert text == "- - 1 1\nKb6\nQh8\nka8\n"
