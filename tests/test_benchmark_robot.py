@@ -118,5 +118,8 @@ def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "results" / "pick_place.json").read_text())
     assert len(written["cells"]) == 3
     other, _ = configured(*words, "evaluation.episodes=3")
-    with pytest.raises(ConfigurationError, match=r"bc_seed0_6 was made with other settings of evaluation"):
+    with pytest.raises(ConfigurationError, match=r"bc_seed0_6 was made with .* \(evaluation.episodes: 2, now 3\)"):
         run(other)
+    (tmp_path / "results").rename(tmp_path / "moved")
+    moved, _ = configured(*words, f"run={tmp_path / 'moved'}", "evaluation.videos=1")
+    assert json.dumps(run(moved)["rows"]) == json.dumps(first["rows"])

@@ -35,6 +35,7 @@ from qsft_robot.config import (
 from qsft_robot.config.build import build
 from qsft_robot.config.compose import all_keys
 from qsft_robot.config.fields import groups_of
+from qsft_robot.config.robots import DeployConfig
 from qsft_robot.errors import ConfigurationError
 
 command_classes = [CollectConfig, TrainConfig, EvaluateConfig, BenchmarkConfig]
@@ -109,7 +110,15 @@ def test_games_bring_settings_for_their_model_and_their_algorithm() -> None:
     assert load(TrainConfig, ["sim=twenty_questions", "model=tiny_text"]).evaluation.legal_only is None
     for config_class in (CollectConfig, TrainConfig, EvaluateConfig):
         assert load(config_class, ["sim=webshop"]).sim.options.notation == "actions"
+    for sim in ("chess", "chess_endgame"):
+        assert load(TrainConfig, [f"sim={sim}"]).model.candidates
+        assert "candidates=false" in refused(TrainConfig, f"sim={sim}", "sim.options.notation=pieces")
     assert "greater than 0" in refused(TrainConfig, "algorithm.backup_temperature=0")
+
+
+def test_a_served_policy_is_played_at_the_temperature_of_its_server() -> None:
+    assert "server" in refused(DeployConfig, "policy=ws://127.0.0.1:8731", "temperature=0.5")
+    assert load(DeployConfig, ["checkpoint=runs/mine", "temperature=0.5"]).temperature == 0.5
 
 
 @pytest.mark.parametrize("sim", options_of("sim"))

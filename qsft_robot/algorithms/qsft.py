@@ -92,7 +92,8 @@ class QSFT(Algorithm):
                 likelihood.head_weight.zero_()
                 likelihood.head_bias.fill_(odds)
             elif behaviour is not None:
-                # p = initial_value * pi_phi on the actions, the rest on the dummy where there is one.
+                # p = initial_value * pi_phi on the actions, the rest on the dummy where there is one; about so, as
+                # far as the exponentials of pi_phi's logits add up to their number.
                 for name, parameter in behaviour.named_parameters():
                     if name.startswith("head_") and name not in ("head_weight", "head_bias"):
                         likelihood.get_parameter(name)[: len(parameter)] = parameter

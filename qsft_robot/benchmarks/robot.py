@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
-from qsft_robot.config import TrainConfig, from_dict, load, to_dict
+from qsft_robot.config import TrainConfig, from_dict, load, read_yaml, to_dict
 from qsft_robot.config.commands import BenchmarkConfig
 from qsft_robot.config.suites import RobotSuiteConfig
 from qsft_robot.errors import ConfigurationError
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SHARED_SECTIONS = ("sim", "model", "tokenization", "training", "evaluation")
 """What a method takes from the benchmark's own configuration, before its own words."""
+NO_OTHER_CELL = ("run", "resume", "workers", "evaluation.workers", "evaluation.environments", "evaluation.videos")
+"""Settings that make no other figures."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,20 @@ def _refuse_other_settings(experiment: TrainConfig) -> None:
 
     folder = Path(str(experiment.run))
     saved = folder / "config.yaml"
-    if saved.exists():
-        differ = differing_settings(saved, experiment, ("run", "resume", "workers"))
-        if differ:
-            raise ConfigurationError(
-                f"{folder} was made with other settings of {', '.join(differ)}: repeat the command that began this "
-                "benchmark, choose another run=, or remove that folder to make its cell anew"
-            )
+    if not saved.exists():
+        return
+    before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(experiment)
+    for described in (before, now):
+        # A benchmark's own data are below its folder, which may have another name now.
+        own = Path(described["run"]).parents[2] / "data"
+        if isinstance(described["dataset"], str) and Path(described["dataset"]).parent == own:
+            described["dataset"] = Path(described["dataset"]).name
+    differ = differing_settings(before, now, NO_OTHER_CELL)
+    if differ:
+        raise ConfigurationError(
+            f"{folder} was made with other settings ({'; '.join(differ)}): repeat the command that began this "
+            "benchmark, choose another run=, or remove that folder to make its cell anew"
+        )
 
 
 def _make(
@@ -158,7 +167,7 @@ def _make(
     trained = _trained_folders(experiment, folder)
     for part, kept in trained.items():
         if kept.exists() and not resumed:
-            shutil.copytree(kept, run_folder / part)
+            shutil.copytree(kept, run_folder / part, dirs_exist_ok=True)
     result = Experiment(from_dict(TrainConfig, {**to_dict(experiment), "resume": resumed})).run()
     for part, kept in trained.items():
         if (run_folder / part).exists() and not kept.exists():

@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 from qsft_robot.config.algorithms import AlgorithmConfig
 from qsft_robot.config.fields import choice, section, setting, settings
+from qsft_robot.config.language import ChessConfig
 from qsft_robot.config.schema import (
     CountertopConfig,
     EvaluationConfig,
     LanguageModelConfig,
+    LineTransformerConfig,
     ModelConfig,
     RoboticsTransformerConfig,
     SimConfig,
@@ -72,6 +74,12 @@ class TrainConfig:
         if arm != isinstance(self.model, RoboticsTransformerConfig):
             sees = "numbers" if arm else "text"
             yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
+        scores = isinstance(self.model, LineTransformerConfig) and self.model.candidates
+        if scores and isinstance(self.sim, ChessConfig) and self.sim.options.notation != "moves":
+            yield (
+                f"model.candidates=true scores moves that are listed, and sim.options.notation="
+                f"{self.sim.options.notation} lists none: set model.candidates=false"
+            )
         if self.evaluation.repetition_penalty and not self.evaluation.legal_only:
             yield (
                 f"evaluation.repetition_penalty={self.evaluation.repetition_penalty:g} is for choosing among legal "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from qsft_robot.agents.base import DECODINGS
-from qsft_robot.agents.token_agent import TokenAgent
+from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
@@ -41,6 +41,8 @@ def play_checkpoint(
         Its summary, with the decoding, where the outcomes of each decoding and the videos were written.
     """
     seeds = evaluation_seeds(settings)
+    # Not what the policy's file says: a benchmark plays one policy in several ways.
+    temperature = SHARP_TEMPERATURE if settings.temperature is None else settings.temperature
     agents = [
         TokenAgent.from_checkpoint(
             checkpoint,
@@ -48,7 +50,7 @@ def play_checkpoint(
             torch.float64,
             legal_only=bool(settings.legal_only),
             beta=beta,
-            temperature=settings.temperature,
+            temperature=temperature,
             repetition_penalty=settings.repetition_penalty or 0.0,
         )
         for each in decodings
@@ -56,8 +58,8 @@ def play_checkpoint(
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
     summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
     best = max(range(len(agents)), key=lambda index: summaries[index]["return"])
-    acting = {key: getattr(settings, key) for key in ("temperature", "legal_only", "repetition_penalty")}
-    summary = {**summaries[best], "decoding": decodings[best], **acting}
+    acting = {key: getattr(settings, key) for key in ("legal_only", "repetition_penalty")}
+    summary = {**summaries[best], "decoding": decodings[best], "temperature": temperature, **acting}
     if len(agents) > 1:
         rates = [each["success_rate"] for each in summaries]
         summary["by_decoding"] = dict(zip(decodings, rates, strict=True))

@@ -1,4 +1,4 @@
-"""Logits for the tokens of the lines that attention picks out: names are copied, not learned one by one.
+"""Logits for what the lines hold: names are copied, not learned one by one, and listed actions weighed as candidates.
 
 A token is one that actions are written in, or a whole action that the line begins with.
 
@@ -8,6 +8,10 @@ With w(h, l) the attention of head h to line l, and x the token at place c of a 
 
 After pointer-generator networks (See et al. 2017), but added to the logits, so that it also serves an algorithm whose
 logits are values.
+
+With f the features and k(l) the key of a line l that begins with the whole action x, candidates add
+
+    logit(x) += sum over l that begin with x of   f Q k(l) / sqrt(width) + GAIN_SCALE * listed
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class LineTransformerShape(Shape):
         above: whether a token is taken together with the one above it.
         pairs: whether a line is taken together with the one above as a whole.
         instruction_lines: first lines of a stream, whose tokens are marked where they occur again.
-        pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none. Then the last `bins` of the
-            vocabulary are those that actions are made of.
+        pointers: attention heads that copy tokens of lines (line_pointers.py); 0 for none. With these or candidates,
+            the last `bins` of the vocabulary are those that actions are made of.
         candidates: whether lines that begin with a whole action are scored as candidates (line_pointers.py).
         columns: places in a line that are told apart; all later ones count as the last.
         image: (H, W) of the picture that comes with each stream, or None.
@@ -188,7 +188,7 @@ class LineTransformer(nn.Module):
         self.words[list(tokens)] = True
 
     def encode(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Features (N, D, ...) before each token of N actions; with pointers, what they add follows the width.
+        """Features (N, D, ...) before each token of N actions; what pointers or candidates add follows the width.
 
         `observation` holds `stream` (R, T) int64, `positions` (N, D) int64, places in the flattened stream, and where
         the shape has a picture `image` (R, H, W, 3) uint8. Streams that begin with the same tokens may say so by

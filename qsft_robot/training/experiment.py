@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,10 +73,22 @@ BFLOAT16_WIDTH = 512
 """From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
 
 
-def differing_settings(saved: Path, config: TrainConfig, may_differ: Collection[str]) -> list[str]:
-    """Top-level keys of `config`, other than those that `may_differ`, that the run's `config.yaml` has otherwise."""
-    before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(config)
-    return [key for key in now if key not in may_differ and now[key] != before.get(key)]
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str]) -> list[str]:
+    """What two resolved configurations have differently, such as `training.steps: 12, now 13`.
+
+    `may_differ` are keys, with dots, that are left out with everything below them.
+    """
+
+    def compare(before: Any, now: Any, key: str) -> Iterator[str]:
+        if key in may_differ:
+            return
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            for name in {**before, **now}:
+                yield from compare(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+        elif before != now:
+            yield f"{key}: {before}, now {now}"
+
+    return list(compare(before, now, ""))
 
 
 class Experiment:
@@ -141,10 +153,11 @@ class Experiment:
                 raise ConfigurationError(
                     f"{self.folder} holds a run already: add resume=true to go on with it, or choose another run="
                 )
-            differ = differing_settings(saved, self.config, MAY_DIFFER_ON_RESUME)
+            before, now = to_dict(read_yaml(TrainConfig, saved)), to_dict(self.config)
+            differ = differing_settings(before, now, MAY_DIFFER_ON_RESUME)
             if differ:
                 raise ConfigurationError(
-                    f"{self.folder} was started with other settings of {', '.join(differ)}: repeat the command that "
+                    f"{self.folder} was started with other settings ({'; '.join(differ)}): repeat the command that "
                     "started it, with resume=true, or choose another run="
                 )
         elif self.config.resume:

@@ -275,10 +275,11 @@ def test_written_actions_are_decoded_as_they_were_learned() -> None:
         bins=tokenizer.bins, outputs=tokenizer.bins, vocabulary=tokenizer.vocabulary,
         end_of_line=tokenizer.end_of_line, padding=tokenizer.padding, context=64, columns=4, width=16, layers=2,
         heads=2, dimensions=tokenizer.dimensions, image=(16, 16), image_tokens=2, channels=(4, 4), pairs=True,
-        instruction_lines=1, pointers=2, image_words=True,
+        instruction_lines=1, pointers=2, candidates=True, image_words=True,
     )  # fmt: skip
     network = shape.network().double()
-    torch.nn.init.normal_(network.head_gain)
+    for head in (network.head_gain, network.head_query, network.head_listed):
+        torch.nn.init.normal_(head)
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
     streams = Streams(tokenizer, 64, growing=False)
     tokens, lengths = tokenizer.encode(actions)
@@ -316,9 +317,10 @@ def test_alternatives_are_scored_together_as_each_alone(lines: bool) -> None:
     network: Any = TextTransformerShape(**common).network()
     if lines:
         network = LineTransformerShape(
-            **common, **text_of, pairs=True, pointers=2, instruction_lines=1, image_words=True
+            **common, **text_of, pairs=True, pointers=2, candidates=True, instruction_lines=1, image_words=True
         ).network()
-        torch.nn.init.normal_(network.head_gain)
+        for head in (network.head_gain, network.head_query, network.head_listed):
+            torch.nn.init.normal_(head)
     network, cpu = network.double(), torch.device("cpu")
     picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
     together, _, lengths = scored_alternatives(tokenizer, text, actions, 64, cpu, picture)
