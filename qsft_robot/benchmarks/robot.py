@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
-from qsft_robot.config import TrainConfig, from_dict, load, read_yaml, to_dict
+from qsft_robot.config import TrainConfig, differing_settings, from_dict, load, read_yaml, to_dict
 from qsft_robot.config.commands import BenchmarkConfig
 from qsft_robot.config.suites import RobotSuiteConfig
 from qsft_robot.errors import ConfigurationError
@@ -130,8 +130,6 @@ def _refuse_other_settings(experiment: TrainConfig) -> None:
     Raises:
         ConfigurationError: it was made with other settings.
     """
-    from qsft_robot.training.experiment import differing_settings
-
     folder = Path(str(experiment.run))
     saved = folder / "config.yaml"
     if not saved.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +88,24 @@ def evaluation_options(sim: SimConfig, changes: Mapping[str, Any] | None = None)
 def differently_told(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Which of `TELLING_OPTIONS` two sets of options both have, with different values."""
     return [key for key in TELLING_OPTIONS if key in found and key in wanted and found[key] != wanted[key]]
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str]) -> list[str]:
+    """What two resolved configurations have differently, such as `training.steps: 12, now 13`.
+
+    `may_differ` are keys, with dots, that are left out with everything below them.
+    """
+
+    def compare(before: Any, now: Any, key: str) -> Iterator[str]:
+        if key in may_differ:
+            return
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            for name in {**before, **now}:
+                yield from compare(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+        elif before != now:
+            yield f"{key}: {before}, now {now}"
+
+    return list(compare(before, now, ""))
 
 
 def _options(sim: SimConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -266,7 +266,6 @@ class LineTransformer(nn.Module):
         # Where actions are chosen as wholes, their tokens are the last of the vocabulary.
         actions = stream - (self.shape.vocabulary - self.shape.bins)
         first = self._first(start, place)
-        begun = actions.flatten()[first]
         features = self._vectors(stream, start, place, first, whole, shared)
         row, line, number = positions // stream.shape[1], number, number.flatten()[positions]
         if shared:
@@ -295,7 +294,7 @@ class LineTransformer(nn.Module):
         visible = (before & whole[row])[:, copied]
         lines, added = lines[:, copied], []
         if self.candidates is not None:
-            begun = functional.pad(begun, (shown, 0), value=-1)[:, copied]
+            begun = functional.pad(actions.flatten()[first], (shown, 0), value=-1)[:, copied]
             scores = self.candidates(found, row, lines, visible, begun, self.head_query, self.head_listed)
             added.append(scores)
         if self.pointers is not None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from qsft_robot.config import (
     TrainConfig,
     collection_options,
     dataset_path,
+    differing_settings,
     evaluation_options,
     read_yaml,
     run_folder,
@@ -71,24 +72,6 @@ TRAINING_BATCHES = 8
 """Batches of training episodes that diagnostics compare the held-out ones with: a mean needs no more."""
 BFLOAT16_WIDTH = 512
 """From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
-
-
-def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any], may_differ: Collection[str]) -> list[str]:
-    """What two resolved configurations have differently, such as `training.steps: 12, now 13`.
-
-    `may_differ` are keys, with dots, that are left out with everything below them.
-    """
-
-    def compare(before: Any, now: Any, key: str) -> Iterator[str]:
-        if key in may_differ:
-            return
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            for name in {**before, **now}:
-                yield from compare(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
-        elif before != now:
-            yield f"{key}: {before}, now {now}"
-
-    return list(compare(before, now, ""))
 
 
 class Experiment:
@@ -169,12 +152,14 @@ class Experiment:
         logger.info("run folder: %s", self.folder)
 
     def _dataset(self) -> list[Path]:
-        if self.config.dataset is not None:
-            return self._given_dataset()
+        given = self._given_dataset()
+        if given:
+            return given
         collect_as_configured(self.config)
         return [dataset_path(self.config)]
 
     def _given_dataset(self) -> list[Path]:
+        """The stores that `dataset=` names; none where it is left out."""
         given = self.config.dataset or []
         return [Path(path) for path in ([given] if isinstance(given, str) else given)]
 

@@ -106,6 +106,7 @@ class ChessEnv(TextGame):
         self.illegal_moves = 0
         """Illegal moves of this episode."""
         self._forfeit = False
+        self._listed: tuple[Any, tuple[str, ...]] = (None, ())
 
     def _position(self) -> Any:
         """The board that an episode starts from."""
@@ -115,6 +116,7 @@ class ChessEnv(TextGame):
         self.board = self._position()
         self.illegal_moves = 0
         self._forfeit = False
+        self._listed = (None, ())
         self._opponent.new_game()
 
     def _play(self, action: str) -> tuple[float, bool, bool]:
@@ -163,9 +165,13 @@ class ChessEnv(TextGame):
 
     def legal_actions(self) -> tuple[str, ...]:
         """Every legal move; none when the game is over."""
-        if self._forfeit or self.board.turn != self._chess.WHITE or self._outcome() is not None:
-            return ()
-        return tuple(spell(self.board.san(move)) + "\n" for move in self.board.legal_moves)
+        # Asked for by the observation and by `info`, and slow: the spelling of a move says whether it mates.
+        position = (self.board.fen(), self._forfeit)
+        if self._listed[0] != position:
+            over = self._forfeit or self.board.turn != self._chess.WHITE or self._outcome() is not None
+            moves = () if over else self.board.legal_moves
+            self._listed = (position, tuple(spell(self.board.san(move)) + "\n" for move in moves))
+        return self._listed[1]
 
     def close(self) -> None:
         """End the opponent's process."""
