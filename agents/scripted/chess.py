@@ -7,7 +7,8 @@ from typing import Any
 
 from qsft_robot.agents.base import Observation
 from qsft_robot.agents.scripted.text import ScriptedPlayer
-from qsft_robot.sim.language.chess import ChessEnv, spell
+from qsft_robot.sim.language.chess import ChessEnv
+from qsft_robot.sim.language.chess_notation import spell
 from qsft_robot.sim.language.stockfish import StockfishPlayer
 
 STRONG_ELO, WEAK_ELO = 2000, 1350

@@ -75,7 +75,7 @@ class TrainConfig:
             sees = "numbers" if arm else "text"
             yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
         scores = isinstance(self.model, LineTransformerConfig) and self.model.candidates
-        if scores and isinstance(self.sim, ChessConfig) and self.sim.options.notation != "moves":
+        if scores and isinstance(self.sim, ChessConfig) and self.sim.options.notation in ("fen", "pieces"):
             yield (
                 f"model.candidates=true scores moves that are listed, and sim.options.notation="
                 f"{self.sim.options.notation} lists none: set model.candidates=false"

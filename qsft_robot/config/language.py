@@ -104,8 +104,8 @@ class ChessOptions:
     opponent_random: float = setting(0.0, "probability that it makes any legal move", minimum=0, maximum=1)
     nodes: int = setting(200, "positions that Stockfish may look at for a move", minimum=1)
     illegal: Literal["continue", "terminate"] = setting("continue", "an illegal move costs 1 and is asked for again")
-    notation: Literal["fen", "pieces", "moves"] = setting(
-        "fen", "of the position: Forsyth-Edwards, its characters apart; a line for each piece; these and legal moves"
+    notation: Literal["fen", "pieces", "moves", "attacks"] = setting(
+        "fen", "of the position: Forsyth-Edwards; a line for each piece; and for each legal move; with attacks"
     )
     loss_reward: float = setting(-1.0, "reward of a loss", minimum=-1, maximum=0)
     max_episode_steps: int = setting(400, "actions, illegal ones too, until a game is cut off", minimum=1)

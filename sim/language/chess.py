@@ -1,13 +1,8 @@
 r"""Chess against Stockfish, the player being White; and endgames, won but for the playing.
 
-Observation: the position in Forsyth-Edwards notation, its characters apart so that tokenizers see them one by one
-(`r n b q k b n r / p p ...`; a space of the notation becomes three). Action: a move in algebraic notation, likewise,
-`N f 3\n` (the spaces and the end of line may be left out). Reward: 1 for a win, 0 for a draw or while the game goes on,
--1 for a loss or an illegal move.
-
-With `notation="pieces"` each piece is a line, `Ke1`: White's first, the king before the queens and so on down to the
-pawns. A line above them holds what else the notation says, but for whose move it is (White's). With `notation="moves"`
-a line for each legal move follows, as it must be written: what a player is told who need not know the rules.
+Observation: the position, in one of the notations of chess_notation.py. Action: a move in algebraic notation, its
+characters apart, `N f 3\n` (the spaces and the end of line may be left out). Reward: 1 for a win, 0 for a draw or while
+the game goes on, -1 for a loss or an illegal move.
 
 After LMRL-Gym (Abdulhai et al. 2023), written anew. There an illegal move costs 1, changes nothing, and the player is
 asked again, up to 400 moves (`illegal="continue"`), so that returns go down to -400; with `illegal="terminate"` it
@@ -22,31 +17,15 @@ from __future__ import annotations
 from typing import Any
 
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.sim.language.chess_notation import LONGEST, NOTATIONS, describe, spell
 from qsft_robot.sim.language.game import TextGame
 from qsft_robot.sim.language.stockfish import StockfishPlayer, chess_module
 
 OPPONENTS = ("elo", "sampled")
 ILLEGAL = ("continue", "terminate")
-NOTATIONS = ("fen", "pieces", "moves")
 EPISODE_STEPS = 400
-OBSERVATION_LENGTH = {"fen": 200, "pieces": 200, "moves": 4000}
-"""No position has more than 218 legal moves."""
 ACTION_LENGTH = 20
 ENDGAMES = ("Q", "R", "QR", "RR")
-SQUARES = [column + row for row in "12345678" for column in "abcdefgh"]
-
-
-def spell(text: str) -> str:
-    """Characters apart: `Nf3` as `N f 3`."""
-    return " ".join(text)
-
-
-def piece_lines(board: Any) -> str:
-    """The position of a `chess.Board` as a list of pieces: see the module's docstring."""
-    _, _, *rest = board.fen().split()
-    pieces = sorted(board.piece_map().items(), key=lambda item: (not item[1].color, -item[1].piece_type, item[0]))
-    lines = [" ".join(rest)] + [piece.symbol() + SQUARES[square] for square, piece in pieces]
-    return "".join(line + "\n" for line in lines)
 
 
 class ChessEnv(TextGame):
@@ -59,7 +38,7 @@ class ChessEnv(TextGame):
         opponent_random: probability that the opponent makes any legal move instead.
         nodes: positions that the opponent may look at for a move.
         illegal: what an illegal move does, `continue` or `terminate`.
-        notation: of the position, `fen`, `pieces` or `moves`.
+        notation: of the position, `fen`, `pieces`, `moves` or `attacks`.
         loss_reward: reward of a loss.
         max_episode_steps: actions, illegal ones too, until an episode is truncated.
         stockfish: path of Stockfish, or None to look for it.
@@ -90,7 +69,7 @@ class ChessEnv(TextGame):
             if value not in known:
                 raise ConfigurationError(f"{name} is '{value}', expected one of {', '.join(known)}")
         super().__init__(
-            observation_length=OBSERVATION_LENGTH[notation],
+            observation_length=LONGEST[notation],
             action_length=ACTION_LENGTH,
             max_episode_steps=EPISODE_STEPS if max_episode_steps is None else max_episode_steps,
             render_mode=render_mode,
@@ -152,10 +131,7 @@ class ChessEnv(TextGame):
 
     def text(self) -> str:
         """The position."""
-        if self._notation == "fen":
-            return spell(self.board.fen())
-        moves = self.legal_actions() if self._notation == "moves" else ()
-        return piece_lines(self.board) + "".join(moves)
+        return describe(self.board, self._notation, self.legal_actions())
 
     @property
     def won(self) -> bool:

@@ -16,6 +16,7 @@ from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.scripted import make_scripted_agent
 from qsft_robot.errors import ConfigurationError, MissingExtraError
 from qsft_robot.sim.language import stockfish
+from qsft_robot.sim.language.chess_notation import describe, spell
 from qsft_robot.sim.language.stockfish import find_stockfish
 
 
@@ -222,3 +223,81 @@ def test_the_legal_moves_below_the_pieces(game):
     assert "Q h 8 #\n" in env.unwrapped.text()
     text, *_ = env.step("Q h 8 #\n")
     assert text == "- - 1 1\nKb6\nQh8\nka8\n"
+
+
+def test_what_an_attentive_player_sees(game):
+    env = game(notation="attacks")
+    env.reset(seed=0)
+    env.unwrapped.board.set_fen("4k3/8/2q2n2/3p4/4P3/2N5/8/3RK3 w - - 0 1")
+    text = env.unwrapped.text()
+    assert text in env.observation_space
+    lines = text.splitlines()
+    assert lines[1:9] == [
+        "Ke1 withR",
+        "Rd1 withNK",
+        "Nc3 byq",
+        "Pe4 bypn withN",
+        "ke8 withnq",
+        "qc6",
+        "nf6 withq",
+        "pd5 byPNR withnq",
+    ]
+    assert "N x d 5 Nc3 takesp bynq withPR atn hangsP" in lines
+    assert "R c 1 Rd1" in lines
+    assert "e 5 Pe4 atn hangsN" in lines
+    env.unwrapped.board.set_fen("8/P1k5/8/3pP3/8/8/8/K7 w - d6 0 1")
+    lines = env.unwrapped.text().splitlines()
+    assert "e x d 6 + Pe5 takesp byk atk hangsP" in lines
+    assert "a 8 = Q Pa7 atp" in lines
+
+
+@needs_stockfish
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_seen_follows_from_the_board(seed):
+    import chess
+
+    def letters(board, squares, color):
+        pieces = [board.piece_at(square) for square in squares]
+        of_color = sorted(piece.piece_type for piece in pieces if piece is not None and piece.color == color)
+        return "".join(chess.Piece(kind, color).symbol() for kind in of_color)
+
+    def hanging(board):
+        found = chess.SquareSet()
+        for square, piece in board.piece_map().items():
+            against = [board.piece_type_at(each) for each in board.attackers(chess.BLACK, square)]
+            worth = [0, 1, 3, 3, 5, 9, 100]
+            cheaper = any(worth[kind] < worth[piece.piece_type] for kind in against)
+            if piece.color and against and (cheaper or not board.attackers(chess.WHITE, square)):
+                found.add(square)
+        return found
+
+    random = np.random.default_rng(seed)
+    board = chess.Board()
+    while not board.is_game_over() and board.ply() < 100:
+        if board.turn:
+            actions = tuple(spell(board.san(move)) + "\n" for move in board.legal_moves)
+            before = board.copy()
+            lines = describe(board, "attacks", actions).splitlines()
+            assert board == before
+            plain = describe(board, "moves", actions).splitlines()
+            assert [line[: len(each)] for line, each in zip(lines, plain, strict=True)] == plain
+            for move, line, short in list(zip(board.legal_moves, lines[-len(actions) :], actions, strict=True))[::5]:
+                words = line[len(short) :].split()
+                mover = board.piece_at(move.from_square)
+                expected = [f"{mover.symbol()}{chess.square_name(move.from_square)}"]
+                if board.is_capture(move):
+                    expected.append(
+                        "takes" + ("p" if board.is_en_passant(move) else str(board.piece_at(move.to_square)).lower())
+                    )
+                board.push(move)
+                end = move.to_square
+                seen = {
+                    "by": letters(board, board.attackers(chess.BLACK, end), chess.BLACK),
+                    "with": letters(board, board.attackers(chess.WHITE, end), chess.WHITE),
+                    "at": letters(board, board.attacks(end), chess.BLACK),
+                    "hangs": letters(board, hanging(board), chess.WHITE),
+                }
+                board.pop()
+                assert words == expected + [word + those for word, those in seen.items() if those]
+        moves = list(board.legal_moves)
+        board.push(moves[int(random.integers(len(moves)))])
