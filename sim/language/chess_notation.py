@@ -6,9 +6,9 @@
   each piece, `Ke1`: White's first, the king before the queens and so on down to the pawns.
 - `moves`: a line for each legal move follows, as it must be written. What a player is told who need not know the rules.
 - `attacks`: these lines go on with what an attentive player sees. Of a piece, `Nf3 bypb withQ`: what attacks it and
-  what guards it. Of a move, `N x d 5 Nf3 takesp byn withBQ atr hangsPN`: who moves and from where, what that takes, what
-  attacks and what guards the piece where it arrives, what it attacks from there, and which pieces of the mover's side
-  hang then. A piece hangs if it is attacked and not guarded, or attacked by something worth less.
+  what guards it. Of a move, `N x d 5 Nf3 takesp byn withBQ atr hangsPN`: who moves and from where, what that takes,
+  what attacks and what guards the piece where it arrives, what it attacks from there, and which pieces of the mover's
+  side hang then. A piece hangs if it is attacked and not guarded, or attacked by something worth less.
 
 Pins count for nothing in attacks and guards, and batteries only by the piece in front.
 """
