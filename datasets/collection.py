@@ -47,6 +47,24 @@ def make_scripted(env_id: str, options: Mapping[str, Any], imperfections: Mappin
     return env, make_scripted_agent(env, **imperfections)
 
 
+def make_policy(env_id: str, options: Mapping[str, Any], checkpoint: str, decoding: str) -> tuple[Any, Any]:
+    """Make a registered environment and the agent of a checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or does not fit the environment.
+    """
+    import torch
+
+    from qsft_robot import sim
+    from qsft_robot.agents.token_agent import TokenAgent
+
+    torch.set_num_threads(1)  # a worker is one of several, and decides for one episode at a time
+    agent = TokenAgent.from_checkpoint(checkpoint, decoding)
+    env = sim.make(env_id, **options)
+    agent.check_environment(env)
+    return env, agent
+
+
 def collect(
     path: str | Path,
     *,

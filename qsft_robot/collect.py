@@ -1,10 +1,12 @@
-"""Collect episodes of a scripted agent into a trajectory store.
+"""Collect episodes of a scripted agent, or of a policy, into a trajectory store.
 
     python -m qsft_robot.collect sim=pick_place episodes=200 seed=0 workers=2 dataset=data/pick_place.zarr
 
 Episode i is played with seed `seed * 1_000_000 + i` (datasets/seeds.py) and is the i-th of the store, so what is
 stored depends on the seed alone, not on the number of workers. A run that was stopped, however it ended, goes on
 when the same command is given again; a larger `episodes` extends a store.
+
+With `checkpoint=` a policy plays: what it does, and what comes of it, is what the next policy can learn from.
 """
 
 from __future__ import annotations
@@ -28,15 +30,21 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
     from functools import partial
 
     from qsft_robot.config import collection_options, dataset_path
-    from qsft_robot.datasets.collection import collect, make_scripted
+    from qsft_robot.datasets.collection import collect, make_policy, make_scripted
 
     options = collection_options(config.sim)
-    imperfections = dict(getattr(config.sim, "imperfections", {}))
+    attributes: dict[str, Any] = {"environment": config.sim.env_id, "options": options}
+    if isinstance(config, CollectConfig) and config.checkpoint is not None:
+        make = partial(make_policy, config.sim.env_id, options, config.checkpoint, config.decoding)
+        attributes |= {"checkpoint": config.checkpoint, "decoding": config.decoding}
+    else:
+        attributes["imperfections"] = dict(getattr(config.sim, "imperfections", {}))
+        make = partial(make_scripted, config.sim.env_id, options, attributes["imperfections"])
     return collect(
         dataset_path(config),
-        make=partial(make_scripted, config.sim.env_id, options, imperfections),
+        make=make,
         task=config.sim.name,
-        attributes={"environment": config.sim.env_id, "options": options, "imperfections": imperfections},
+        attributes=attributes,
         episodes=config.episodes,
         seed=config.seed,
         workers=config.workers,

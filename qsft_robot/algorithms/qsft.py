@@ -33,6 +33,7 @@ from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, frozen
 from qsft_robot.config.fields import messages
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.language_model import LanguageModelShape
+from qsft_robot.models.line_transformer import LineTransformerShape
 
 SMALLEST_PROBABILITY = 1e-6
 """Floor of the dummy token's mass: its logarithm must stay finite."""
@@ -91,6 +92,11 @@ class QSFT(Algorithm):
             if self.settings.parameterisation == "residual":
                 likelihood.head_weight.zero_()
                 likelihood.head_bias.fill_(odds)
+                if isinstance(self.shape, LineTransformerShape) and self.shape.candidates:
+                    # Q of a listed action is what its line scores. Only its own outcomes would move weights of its
+                    # own: where it was taken a few times, they would know those by heart.
+                    for head in (likelihood.head_weight, likelihood.head_bias):
+                        head.requires_grad_(False)
             elif behaviour is not None:
                 # p = initial_value * pi_phi on the actions, the rest on the dummy where there is one; about so, as
                 # far as the exponentials of pi_phi's logits add up to their number.

@@ -28,15 +28,22 @@ from qsft_robot.config.suites import SuiteConfig
 
 @settings
 class CollectConfig:
-    """python -m qsft_robot.collect: a scripted agent plays episodes into a trajectory store."""
+    """python -m qsft_robot.collect: a scripted agent, or a policy, plays episodes into a trajectory store."""
 
     sim: SimConfig = choice("pick_place", "the environment")
+    checkpoint: str | None = setting(None, "checkpoint or run folder of what plays; null: the scripted agent")
+    decoding: Literal["greedy", "sample", "sharp"] = setting("sample", "how actions are drawn from a checkpoint")
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
     episodes: int = setting(8000, "episodes to collect", minimum=1)
     seed: int = setting(0, "seed of the collection; every episode has its own", minimum=0, maximum=2146)
     workers: int = setting(2, "processes that simulate", minimum=1)
     resume: bool = setting(False, "may be given as for train; a collection that was stopped goes on in any case")
+
+    def check(self) -> Iterator[str]:
+        """Rules between the fields."""
+        if self.checkpoint is not None and dict(getattr(self.sim, "imperfections", {})):
+            yield "sim.imperfections are the scripted agent's: leave them out, or checkpoint="
 
 
 @settings
@@ -53,7 +60,7 @@ class TrainConfig:
     workers: int = setting(2, "processes that simulate", minimum=1)
     run: str | None = setting(None, "run folder; null: runs/<sim>/<algorithm>/<time>")
     resume: bool = setting(False, "go on with the run in the folder run=...")
-    initialise_from: str | None = setting(None, "checkpoint whose weights training starts from")
+    initialise_from: str | None = setting(None, "checkpoint whose weights, and words of a text, training starts from")
     name: str | None = setting(None, "which pretrained model, for model=hf or llava_next: a name on a hub, or a folder")
     tokenization: TokenizationConfig = section(TokenizationConfig, "how actions become tokens")
     training: TrainingConfig = section(TrainingConfig, "the training loop")

@@ -126,6 +126,10 @@ class TextTokenizer:
             raise DataError("there are no actions to learn from")
         return max(len(self.action(each)) for each in set(actions))
 
+    def make_room(self, actions: Sequence[str]) -> None:
+        """Let the longest of these actions, too, be written in full."""
+        self.dimensions = max(self.dimensions, self.longest(actions))
+
     def observation(self, text: str) -> list[int]:
         """Tokens of an observation."""
         return [token for line in lines_of(text) for token in self._line(line)]

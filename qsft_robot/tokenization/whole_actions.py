@@ -88,6 +88,9 @@ class WholeActionTokenizer(TextTokenizer):
         number = self._number.get(lines_of(text)[0])
         return () if number is None else (number,)
 
+    def make_room(self, actions: Sequence[str]) -> None:
+        self._room = max(self._room, *(len(self._line(lines_of(text)[0])) for text in actions))
+
     def words(self, actions: Iterable[str]) -> set[int]:
         """The tokens that actions are made of; where lines quote them, also those behind a space, as in `[red]`."""
         actions = tuple(actions)

@@ -22,12 +22,13 @@ from qsft_robot.config.schema import (
 )
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
-from qsft_robot.errors import ConfigurationError, DataError, StoreError
+from qsft_robot.errors import CheckpointError, ConfigurationError, DataError, StoreError
 from qsft_robot.models.line_transformer import LineTransformer
 from qsft_robot.models.pretrained import tokenizer_of
 from qsft_robot.models.robotics_transformer import RoboticsTransformer
 from qsft_robot.models.word_spotter import CAPTION
 from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
+from qsft_robot.training.policy_files import load_policy
 from qsft_robot.training.shapes import TEXT_MODELS, learn_tokenizer, picture_size, source_of
 from qsft_robot.training.tensors import BatchConverter, observation_tensors
 from qsft_robot.training.text import TextConverter
@@ -153,12 +154,14 @@ def _whole_episodes(config: TrainConfig, stores: Sequence[TrajectoryStore], keys
 
 
 def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.ndarray) -> TextTokenizer:
-    """Learn the vocabulary from the training episodes."""
+    """Learn the vocabulary from the training episodes, or take that of the checkpoint that training starts from."""
     model = config.model
     if isinstance(model, LanguageModelConfig):
         return TextTokenizer.pretrained(tokenizer_of(source_of(model, config.name)), actions.tolist())
     if not isinstance(model, TextTransformerConfig | LineTransformerConfig):
         raise ConfigurationError(f"model={model.name} does not act by text; {TEXT_MODELS}")
+    if config.initialise_from is not None:
+        return _tokenizer_of_checkpoint(config.initialise_from, actions.tolist())
     observations = (
         str(text)
         for number, (_, frames, _) in enumerate(sampler.sequential(VOCABULARY_BATCH))
@@ -168,6 +171,28 @@ def _text_tokenizer(config: TrainConfig, sampler: SegmentSampler, actions: np.nd
     words = actions.tolist()
     texts = (text for part in (observations, words) for text in part)
     return learn_tokenizer(model, texts, words)
+
+
+def _tokenizer_of_checkpoint(path: str, actions: Sequence[str]) -> TextTokenizer:
+    """That of a checkpoint, with room for these actions; some of them it may not know.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or does not act by text.
+        DataError: it knows none of the actions.
+    """
+    tokenizer = load_policy(path).tokenizer
+    if not isinstance(tokenizer, TextTokenizer):
+        raise CheckpointError(f"{path} does not act by text: training on text cannot start from it")
+    unknown = [text for text in actions if not tokenizer.action(text)]
+    if len(unknown) == len(actions):
+        raise DataError(f"{path} knows none of the actions of these data, such as {actions[0]!r}")
+    if unknown:
+        logger.warning(
+            "%s does not know %d of %d actions, such as %r; they are not learned", path, len(unknown), len(actions),
+            unknown[0],
+        )  # fmt: skip
+    tokenizer.make_room(actions)
+    return tokenizer
 
 
 def set_statistics(network: torch.nn.Module, data: ExperimentData) -> None:

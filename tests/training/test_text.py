@@ -15,11 +15,13 @@ from qsft_robot.agents.legal import LegalTokens, legal_scores
 from qsft_robot.agents.rollout import rollout
 from qsft_robot.agents.token_agent import TokenAgent
 from qsft_robot.algorithms import ALGORITHMS, ValueRange, make_algorithm
+from qsft_robot.algorithms.qsft import QSFT
 from qsft_robot.collect import main as collect
 from qsft_robot.config import CollectConfig, TrainConfig, load
+from qsft_robot.config.algorithms import QsftConfig
 from qsft_robot.datasets.sampler import SegmentSampler
 from qsft_robot.datasets.store import TrajectoryStore
-from qsft_robot.errors import ConfigurationError, DataError
+from qsft_robot.errors import ConfigurationError, DataError, QsftRobotError
 from qsft_robot.evaluation.evaluate import Task
 from qsft_robot.models import LineTransformerShape, TextTransformerShape
 from qsft_robot.tokenization import TextTokenizer, WholeActionTokenizer, tokenizer_from_dict
@@ -379,6 +381,36 @@ def test_lines_are_chosen_whose_names_no_action_of_the_data_had(whole: bool, poi
     assert (best == tokens[:, place]).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("candidates", [True, False])
+def test_q_of_a_listed_action_is_what_its_line_scores(candidates: bool) -> None:
+    shape = LineTransformerShape(
+        bins=3, outputs=3, vocabulary=8, context=8, end_of_line=1, padding=0, columns=2, width=8, layers=1, heads=2,
+        above=False, candidates=candidates,
+    )  # fmt: skip
+    algorithm = QSFT(shape, QsftConfig(), ValueRange())
+    algorithm.prepare_training(shape.network())
+    network = algorithm.network("likelihood")
+    optimizer = torch.optim.Adam(algorithm.trained_parameters(), lr=0.1)
+    # The last three tokens are the actions; the second is listed and was taken, and its outcome was good.
+    stream, end = torch.tensor([[4, 1, 6, 3, 1]]), torch.tensor([[4]])
+
+    def logits() -> torch.Tensor:
+        found: torch.Tensor = network(network.encode({"stream": stream, "positions": end}), torch.tensor([[1]]))
+        return found[0, 0]
+
+    before = logits().detach()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (-logits()[1]).backward()
+        optimizer.step()
+    after = logits().detach()
+    assert after[1] > before[1]
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
+    # What was learned is the line's: unlisted, the same action is worth what it was.
+    stream = torch.tensor([[4, 1, 2, 3, 1]])
+    assert torch.equal(logits()[1], before[1]) == candidates
+
+
 def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
     actions = ["open box", "open box 1", "go"]
     tokenizer = WholeActionTokenizer.fit(iter(["open box 1 red"]), actions, 280, quotes=True)
@@ -491,6 +523,49 @@ def test_a_picture_stands_before_the_text_in_training_and_in_decoding() -> None:
         other = {**observation, "image": observation["image"].flip(0)}
         assert not torch.allclose(network(network.encode(other), tokens), whole)
     assert TextTransformerShape.from_dict(json.loads(json.dumps(shape.to_dict()))) == shape
+
+
+def test_what_a_policy_does_can_be_collected_and_learned_from(run: Path, tmp_path: Path) -> None:
+    stores = []
+    for workers in (1, 2):
+        path = tmp_path / f"{workers}.zarr"
+        words = ["sim=wordle", f"checkpoint={run}", "episodes=4", f"workers={workers}", f"dataset={path}"]
+        assert collect(load(CollectConfig, words))["episodes"] == 4
+        stores.append(TrajectoryStore.open(path))
+    assert stores[0].attributes["checkpoint"] == str(run) and stores[0].episode(0).policy == "qsft_sample"
+    assert [texts_of(stores[0], index) for index in range(4)] == [texts_of(stores[1], index) for index in range(4)]
+    with pytest.raises(ConfigurationError, match="decoding: sample, now greedy"):
+        collect(load(CollectConfig, [*words, "decoding=greedy"]))
+    with pytest.raises(ConfigurationError, match="imperfections are the scripted agent's"):
+        load(CollectConfig, [*words, "sim.imperfections={random_guess: 0.5}"])
+    with pytest.raises(QsftRobotError, match="nowhere"):
+        collect(load(CollectConfig, ["sim=wordle", "checkpoint=nowhere", f"dataset={tmp_path / 'none.zarr'}"]))
+    assert not (tmp_path / "none.zarr").exists()
+    # What it learns from them next, it learns in the same tokens; pi_phi is what collected them.
+    policy = TokenAgent.from_checkpoint(run).policy
+    config = load(
+        TrainConfig,
+        [
+            *SMALL,
+            f"model={policy.config['model']['name']}",
+            "preset=smoke",
+            f"initialise_from={run}",
+            "training.behaviour_steps=1",
+            f"dataset=[{stores[0].path},{stores[1].path}]",
+            f"run={tmp_path / 'run'}",
+            "evaluation.episodes=3",
+            "evaluation.workers=1",
+            "evaluation.compare=false",
+        ],
+    )
+    Experiment(config).run()
+    again = TokenAgent.from_checkpoint(tmp_path / "run").policy.tokenizer
+    texts = ["wordle:\n", stores[0].episode(0).actions[0]]
+    assert [again.observation(each) for each in texts] == [policy.tokenizer.observation(each) for each in texts]
+    words = [f"initialise_from={tmp_path / 'nothing'}", f"dataset={stores[0].path}", f"run={tmp_path / 'stranger'}"]
+    stranger = load(TrainConfig, ["sim=wordle", *words])
+    with pytest.raises(QsftRobotError, match="nothing"):
+        Experiment(stranger).run()
 
 
 def test_data_in_other_words_than_those_of_the_game_are_refused(tmp_path: Path) -> None:
