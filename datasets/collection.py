@@ -48,7 +48,7 @@ def make_scripted(env_id: str, options: Mapping[str, Any], imperfections: Mappin
 
 
 def make_policy(env_id: str, options: Mapping[str, Any], checkpoint: str, decoding: str) -> tuple[Any, Any]:
-    """Make a registered environment and the agent of a checkpoint.
+    """Make a registered environment and the agent of a checkpoint, which acts as its training's evaluation let it.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or does not fit the environment.
@@ -57,9 +57,17 @@ def make_policy(env_id: str, options: Mapping[str, Any], checkpoint: str, decodi
 
     from qsft_robot import sim
     from qsft_robot.agents.token_agent import TokenAgent
+    from qsft_robot.training.policy_files import load_policy
 
     torch.set_num_threads(1)  # a worker is one of several, and decides for one episode at a time
-    agent = TokenAgent.from_checkpoint(checkpoint, decoding)
+    policy = load_policy(checkpoint)
+    acting = policy.config.get("evaluation", {})
+    agent = TokenAgent(
+        policy,
+        decoding,
+        legal_only=bool(acting.get("legal_only")),
+        repetition_penalty=acting.get("repetition_penalty") or 0.0,
+    )
     env = sim.make(env_id, **options)
     agent.check_environment(env)
     return env, agent

@@ -35,6 +35,7 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
     options = collection_options(config.sim)
     attributes: dict[str, Any] = {"environment": config.sim.env_id, "options": options}
     if isinstance(config, CollectConfig) and config.checkpoint is not None:
+        _check_notation(config.checkpoint, config.sim.name, options)
         make = partial(make_policy, config.sim.env_id, options, config.checkpoint, config.decoding)
         attributes |= {"checkpoint": config.checkpoint, "decoding": config.decoding}
     else:
@@ -49,6 +50,25 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
         seed=config.seed,
         workers=config.workers,
     )
+
+
+def _check_notation(checkpoint: str, sim: str, options: dict[str, Any]) -> None:
+    """Refuse a policy that was told of what there is in other words than these options do.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        ConfigurationError: says which option to give.
+    """
+    from qsft_robot.config import TrainConfig, collection_options, differently_told, from_dict
+    from qsft_robot.errors import ConfigurationError
+    from qsft_robot.training.policy_files import describe_policy, find_policy
+
+    known = collection_options(from_dict(TrainConfig, describe_policy(find_policy(checkpoint))["config"]).sim)
+    for key in differently_told(known, options):
+        raise ConfigurationError(
+            f"{checkpoint} was trained with options.{key}={known[key]}, and sim={sim} has {options[key]}: "
+            f"give sim.options.{key}={known[key]}"
+        )
 
 
 def main(config: CollectConfig) -> dict[str, Any]:
