@@ -89,7 +89,7 @@ class WholeActionTokenizer(TextTokenizer):
         return () if number is None else (number,)
 
     def make_room(self, actions: Sequence[str]) -> None:
-        self._room = max(self._room, *(len(self._line(lines_of(text)[0])) for text in actions))
+        self._room = max(self._room, max(len(self._line(lines_of(text)[0])) for text in set(actions)))
 
     def words(self, actions: Iterable[str]) -> set[int]:
         """The tokens that actions are made of; where lines quote them, also those behind a space, as in `[red]`."""

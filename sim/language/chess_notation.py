@@ -18,8 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 NOTATIONS = ("fen", "pieces", "moves", "attacks")
-LISTING = ("moves", "attacks")
-"""Those that list the legal moves."""
 LONGEST = {"fen": 200, "pieces": 200, "moves": 4000, "attacks": 20000}
 """Characters of a position at most; none has more than 218 legal moves."""
 SYMBOLS = "pnbrqk"
@@ -39,14 +37,13 @@ def describe(board: Any, notation: str, actions: tuple[str, ...]) -> str:
     """
     if notation == "fen":
         return spell(board.fen())
-    attacks = notation == "attacks"
-    text = _pieces(board, attacks)
-    if notation not in LISTING:
-        return text
-    if not attacks:
+    text = _pieces(board, attacks=notation == "attacks")
+    if notation == "moves":
         return text + "".join(actions)
-    moves = board.legal_moves if actions else ()
-    return text + "".join(_move(board, move, action) for move, action in zip(moves, actions, strict=True))
+    if notation == "attacks" and actions:
+        lines = (_move(board, move, action) for move, action in zip(board.legal_moves, actions, strict=True))
+        return text + "".join(lines)
+    return text
 
 
 def _pieces(board: Any, attacks: bool) -> str:
