@@ -47,7 +47,9 @@ def make_scripted(env_id: str, options: Mapping[str, Any], imperfections: Mappin
     return env, make_scripted_agent(env, **imperfections)
 
 
-def make_policy(env_id: str, options: Mapping[str, Any], checkpoint: str, decoding: str) -> tuple[Any, Any]:
+def make_policy(
+    env_id: str, options: Mapping[str, Any], checkpoint: str, decoding: str, temperature: float | None = None
+) -> tuple[Any, Any]:
     """Make a registered environment and the agent of a checkpoint, which acts as its training's evaluation let it.
 
     Raises:
@@ -66,6 +68,7 @@ def make_policy(env_id: str, options: Mapping[str, Any], checkpoint: str, decodi
         policy,
         decoding,
         legal_only=bool(acting.get("legal_only")),
+        temperature=temperature,
         repetition_penalty=acting.get("repetition_penalty") or 0.0,
     )
     env = sim.make(env_id, **options)

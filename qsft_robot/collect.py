@@ -36,8 +36,10 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
     attributes: dict[str, Any] = {"environment": config.sim.env_id, "options": options}
     if isinstance(config, CollectConfig) and config.checkpoint is not None:
         _check_notation(config.checkpoint, config.sim.name, options)
-        make = partial(make_policy, config.sim.env_id, options, config.checkpoint, config.decoding)
+        make = partial(make_policy, config.sim.env_id, options, config.checkpoint, config.decoding, config.temperature)
         attributes |= {"checkpoint": config.checkpoint, "decoding": config.decoding}
+        if config.temperature is not None:
+            attributes["temperature"] = config.temperature
     else:
         attributes["imperfections"] = dict(getattr(config.sim, "imperfections", {}))
         make = partial(make_scripted, config.sim.env_id, options, attributes["imperfections"])

@@ -33,6 +33,7 @@ class CollectConfig:
     sim: SimConfig = choice("pick_place", "the environment")
     checkpoint: str | None = setting(None, "checkpoint or run folder of what plays; null: the scripted agent")
     decoding: Literal["greedy", "sample", "sharp"] = setting("sample", "how actions are drawn from a checkpoint")
+    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
     episodes: int = setting(8000, "episodes to collect", minimum=1)
@@ -44,6 +45,8 @@ class CollectConfig:
         """Rules between the fields."""
         if self.checkpoint is not None and dict(getattr(self.sim, "imperfections", {})):
             yield "sim.imperfections are the scripted agent's: leave them out, or checkpoint="
+        if self.temperature is not None and (self.checkpoint is None or self.decoding != "sharp"):
+            yield "temperature is for checkpoint= with decoding=sharp: give both, or leave it out"
 
 
 @settings

@@ -530,12 +530,15 @@ def test_what_a_policy_does_can_be_collected_and_learned_from(run: Path, tmp_pat
     for workers in (1, 2):
         path = tmp_path / f"{workers}.zarr"
         words = ["sim=wordle", f"checkpoint={run}", "episodes=4", f"workers={workers}", f"dataset={path}"]
+        words += ["decoding=sharp", "temperature=1.5"]
         assert collect(load(CollectConfig, words))["episodes"] == 4
         stores.append(TrajectoryStore.open(path))
-    assert stores[0].attributes["checkpoint"] == str(run) and stores[0].episode(0).policy == "qsft_sample"
+    assert stores[0].attributes["checkpoint"] == str(run) and stores[0].episode(0).policy == "qsft_sharp"
     assert [texts_of(stores[0], index) for index in range(4)] == [texts_of(stores[1], index) for index in range(4)]
-    with pytest.raises(ConfigurationError, match="decoding: sample, now greedy"):
-        collect(load(CollectConfig, [*words, "decoding=greedy"]))
+    with pytest.raises(ConfigurationError, match="temperature: 1.5, now 2"):
+        collect(load(CollectConfig, [*words, "temperature=2"]))
+    with pytest.raises(ConfigurationError, match="temperature is for checkpoint= with decoding=sharp"):
+        load(CollectConfig, [*words, "decoding=greedy"])
     with pytest.raises(ConfigurationError, match="imperfections are the scripted agent's"):
         load(CollectConfig, [*words, "sim.imperfections={random_guess: 0.5}"])
     with pytest.raises(QsftRobotError, match="nowhere"):
