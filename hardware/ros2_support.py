@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +21,9 @@ from qsft_robot.errors import DataError, MissingExtraError
 logger = logging.getLogger(__name__)
 
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+
+JOINING_SECONDS = 30.0
+"""A node is there after a fraction of a second."""
 
 
 def require_rclpy() -> ModuleType:
@@ -35,6 +42,29 @@ def require_rclpy() -> ModuleType:
     return rclpy
 
 
+@contextmanager
+def _joining(name: str) -> Iterator[None]:
+    """End the process where a node's constructor hangs, instead of leaving it silent for ever.
+
+    Fast DDS waits without end for a lock in shared memory that a killed process held, and rclpy keeps the interpreter's
+    own lock meanwhile: no thread could raise an error.
+    """
+    logger.info(
+        "joining the ROS graph as %s; if that takes more than %.0f s this process ends: then delete what killed ROS "
+        "processes left in shared memory (rm /dev/shm/*fastdds*, with no other running)",
+        name,
+        JOINING_SECONDS,
+    )
+    watched = sys.__stderr__ is not None
+    if watched:
+        faulthandler.dump_traceback_later(JOINING_SECONDS, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        if watched:
+            faulthandler.cancel_dump_traceback_later()
+
+
 class Ros2Node:
     """A node in a context of its own, spun by a thread of its own; leaves signals to the program.
 
@@ -51,7 +81,8 @@ class Ros2Node:
 
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node: Any = Node(name, context=self._context)
+        with _joining(name):
+            self.node: Any = Node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread: threading.Thread | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,3 +203,18 @@ def _connect_briefly(arm: VirtualRos2Arm) -> None:
 
     arm._wait_for_arm = briefly  # type: ignore[method-assign]
     arm.connect()
+
+
+def test_a_node_that_cannot_join_ends_its_process_and_says_where() -> None:
+    code = """
+import logging, time
+import rclpy.node
+from qsft_robot.hardware import ros2_support
+logging.basicConfig(level=logging.INFO)
+ros2_support.JOINING_SECONDS = 0.5
+rclpy.node.Node = lambda *arguments, **options: time.sleep(60)
+ros2_support.Ros2Node("camera")
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=50, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "rm /dev/shm/*fastdds*" in done.stderr and "ros2_support.py" in done.stderr and "Timeout" in done.stderr

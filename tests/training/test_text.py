@@ -535,7 +535,7 @@ def test_what_a_policy_does_can_be_collected_and_learned_from(run: Path, tmp_pat
         stores.append(TrajectoryStore.open(path))
     assert stores[0].attributes["checkpoint"] == str(run) and stores[0].episode(0).policy == "qsft_sharp"
     assert [texts_of(stores[0], index) for index in range(4)] == [texts_of(stores[1], index) for index in range(4)]
-    with pytest.raises(ConfigurationError, match="temperature: 1.5, now 2"):
+    with pytest.raises(ConfigurationError, match=r"temperature: 1\.5, now 2"):
         collect(load(CollectConfig, [*words, "temperature=2"]))
     with pytest.raises(ConfigurationError, match="temperature is for checkpoint= with decoding=sharp"):
         load(CollectConfig, [*words, "decoding=greedy"])
