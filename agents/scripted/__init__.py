@@ -7,7 +7,7 @@ from typing import Any
 
 from qsft_robot.agents.base import Agent
 from qsft_robot.agents.scripted.base import ScriptedAgent
-from qsft_robot.agents.scripted.chess import ChessImperfections, ScriptedChess
+from qsft_robot.agents.scripted.chess import ChessEndgameImperfections, ChessImperfections, ScriptedChess
 from qsft_robot.agents.scripted.drawer_grasp import DrawerGraspImperfections, ScriptedDrawerGrasp
 from qsft_robot.agents.scripted.household import HouseholdImperfections, ScriptedHousehold
 from qsft_robot.agents.scripted.pick_place import PickPlaceImperfections, ScriptedPickPlace
@@ -24,6 +24,7 @@ from qsft_robot.sim.language.webshop import WebShopEnv
 from qsft_robot.sim.language.wordle import WordleEnv
 
 __all__ = [
+    "ChessEndgameImperfections",
     "ChessImperfections",
     "DrawerGraspImperfections",
     "HouseholdImperfections",
@@ -47,7 +48,7 @@ _AGENTS: dict[type, tuple[type, type]] = {
     DrawerGraspEnv: (ScriptedDrawerGrasp, DrawerGraspImperfections),
     HouseholdEnv: (ScriptedHousehold, HouseholdImperfections),
     ChessEnv: (ScriptedChess, ChessImperfections),
-    ChessEndgameEnv: (ScriptedChess, ChessImperfections),
+    ChessEndgameEnv: (ScriptedChess, ChessEndgameImperfections),
     TwentyQuestionsEnv: (ScriptedTwentyQuestions, TwentyQuestionsImperfections),
     WebShopEnv: (ScriptedWebShop, WebShopImperfections),
     WordleEnv: (ScriptedWordle, WordleImperfections),

@@ -141,3 +141,4 @@ class ChessEndgameConfig(ChessConfig):
     """Endgames of chess."""
 
     options: ChessEndgameOptions = section(ChessEndgameOptions, "keywords of the environment's constructor")
+    imperfections: dict[str, float] = imperfections_of("chess:ChessEndgameImperfections")

@@ -169,6 +169,18 @@ def test_a_stronger_player_wins_more_of_the_endgames():
     env.close()
 
 
+def test_a_hasty_player_takes_the_most_valuable_piece(game):
+    # 1. e4 d5 2. exd5 is the only capture, a pawn; then the queen takes back, and is there for the knight.
+    env = game(["d5", "Qxd5", "e6"])
+    agent = make_scripted_agent(env, perfect=True, hasty_game=1.0)
+    agent.reset(0)
+    observation = env.step("e 4\n")[0]
+    assert agent.act(observation) == "e x d 5\n"
+    env.step("e x d 5\n")
+    observation = env.step("N c 3\n")[0]
+    assert agent.act(observation) == "N x d 5\n"
+
+
 def test_a_missing_engine_and_a_missing_package_are_named(monkeypatch):
     with pytest.raises(
         ConfigurationError, match=r"not found at /absent: install it \(Debian: apt-get install stockfish"
