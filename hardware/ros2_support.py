@@ -55,14 +55,13 @@ def _joining(name: str) -> Iterator[None]:
         name,
         JOINING_SECONDS,
     )
-    watched = sys.__stderr__ is not None
-    if watched:
-        faulthandler.dump_traceback_later(JOINING_SECONDS, exit=True, file=sys.__stderr__)
+    output = sys.__stderr__
+    if output is not None:
+        faulthandler.dump_traceback_later(JOINING_SECONDS, exit=True, file=output)
     try:
         yield
     finally:
-        if watched:
-            faulthandler.cancel_dump_traceback_later()
+        faulthandler.cancel_dump_traceback_later()
 
 
 class Ros2Node:

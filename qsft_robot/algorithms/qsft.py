@@ -92,9 +92,10 @@ class QSFT(Algorithm):
             if self.settings.parameterisation == "residual":
                 likelihood.head_weight.zero_()
                 likelihood.head_bias.fill_(odds)
-                if isinstance(self.shape, LineTransformerShape) and self.shape.candidates:
-                    # Q of a listed action is what its line scores. Only its own outcomes would move weights of its
-                    # own: where it was taken a few times, they would know those by heart.
+                candidates = isinstance(self.shape, LineTransformerShape) and self.shape.candidates
+                if candidates and not self.settings.action_weights:
+                    # Only its own outcomes move the weights of an action: where it was taken a few times, they learn
+                    # those by heart.
                     for head in (likelihood.head_weight, likelihood.head_bias):
                         head.requires_grad_(False)
             elif behaviour is not None:

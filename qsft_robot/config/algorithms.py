@@ -46,6 +46,9 @@ class QsftConfig(AlgorithmConfig):
     support_threshold: float = setting(
         0.02, "a token is in support from this share of the likeliest one's", minimum=0, below=1
     )
+    action_weights: bool = setting(
+        True, "where lines list the actions (model.candidates), Q has weights for each action besides its line's score"
+    )
     initial_value: float = setting(0.2, "value that every Q starts from", above=0, below=1)
     target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
 

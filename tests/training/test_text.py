@@ -381,13 +381,13 @@ def test_lines_are_chosen_whose_names_no_action_of_the_data_had(whole: bool, poi
     assert (best == tokens[:, place]).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("candidates", [True, False])
-def test_q_of_a_listed_action_is_what_its_line_scores(candidates: bool) -> None:
+@pytest.mark.parametrize(("candidates", "weights"), [(True, False), (True, True), (False, False)])
+def test_q_of_a_listed_action_may_be_what_its_line_scores_alone(candidates: bool, weights: bool) -> None:
     shape = LineTransformerShape(
         bins=3, outputs=3, vocabulary=8, context=8, end_of_line=1, padding=0, columns=2, width=8, layers=1, heads=2,
         above=False, candidates=candidates,
     )  # fmt: skip
-    algorithm = QSFT(shape, QsftConfig(), ValueRange())
+    algorithm = QSFT(shape, QsftConfig(action_weights=weights), ValueRange())
     algorithm.prepare_training(shape.network())
     network = algorithm.network("likelihood")
     optimizer = torch.optim.Adam(algorithm.trained_parameters(), lr=0.1)
@@ -406,9 +406,9 @@ def test_q_of_a_listed_action_is_what_its_line_scores(candidates: bool) -> None:
     after = logits().detach()
     assert after[1] > before[1]
     assert torch.equal(after[[0, 2]], before[[0, 2]])
-    # What was learned is the line's: unlisted, the same action is worth what it was.
+    # What was learned is the line's, where actions have no weights: unlisted, the same action is worth what it was.
     stream = torch.tensor([[4, 1, 2, 3, 1]])
-    assert torch.equal(logits()[1], before[1]) == candidates
+    assert torch.equal(logits()[1], before[1]) == (candidates and not weights)
 
 
 def test_lines_quote_the_longest_action_that_they_begin_with() -> None:
