@@ -1,5 +1,7 @@
 """The errors a user can meet. A command prints one as a single message and exits with code 2."""
 
+from __future__ import annotations
+
 
 class QsftRobotError(Exception):
     """Base of every error that says what is wrong, where, and what to do."""
@@ -31,3 +33,8 @@ class MissingExtraError(QsftRobotError):
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an optional dependency: pip install 'qsft_robot[{extra}]'")
         self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Survive the way from a worker's process: one that cannot be read there leaves the program waiting for ever."""
+        return type(self), (self.extra, self.purpose)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from qsft_robot.command import run, to_json
 from qsft_robot.config import BenchmarkConfig, CollectConfig, DatasetConfig
-from qsft_robot.errors import StoreError
+from qsft_robot.errors import MissingExtraError, StoreError
 
 
 def test_result_is_the_only_line_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +91,12 @@ def test_mistake_ends_before_the_work(capsys: pytest.CaptureFixture[str]) -> Non
     assert error.startswith("error: ")
     assert "did you mean 'episodes'?" in error
     assert "did you mean 'pick_place'?" in error
+
+
+def test_a_missing_extra_is_told_from_a_worker_process_too() -> None:
+    error = MissingExtraError("language", "chess")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is MissingExtraError and str(again) == str(error) and again.extra == "language"
 
 
 def test_termination_unwinds_the_stack() -> None:
