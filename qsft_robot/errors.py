@@ -36,5 +36,5 @@ class MissingExtraError(QsftRobotError):
         self.purpose = purpose
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
-        """Survive the way from a worker's process: one that cannot be read there leaves the program waiting for ever."""
+        """Survive the way from a worker's process: where it cannot be read, a pool waits for ever."""
         return type(self), (self.extra, self.purpose)
