@@ -7,7 +7,7 @@ from typing import Any
 
 from qsft_robot.agents.base import Observation
 from qsft_robot.agents.scripted.text import ScriptedPlayer
-from qsft_robot.sim.language.chess import ChessEndgameEnv, ChessEnv
+from qsft_robot.sim.language.chess import ChessEnv
 from qsft_robot.sim.language.chess_notation import spell
 from qsft_robot.sim.language.stockfish import StockfishPlayer
 
@@ -35,7 +35,7 @@ class ChessImperfections(ChessEndgameImperfections):
     """What goes wrong in `chess`; all zero makes every game a strong player's.
 
     Attributes:
-        weak_game: as above.
+        weak_game, random_move: as in `ChessEndgameImperfections`.
         hasty_game: probability that a game's player takes the most valuable piece that can be taken wherever something
             can be, whatever takes back. Unlike a weak engine's, these mistakes can be told from the board.
     """
@@ -49,16 +49,13 @@ class ScriptedChess(ScriptedPlayer[ChessEnv]):
 
     Args:
         env: a `ChessEnv`, or a wrapper around one.
-        imperfections: what goes wrong; None for the defaults of its game.
+        imperfections: what goes wrong; hasty games only where they are `ChessImperfections`.
     """
 
     name = "scripted_chess"
 
-    def __init__(self, env: Any, imperfections: ChessEndgameImperfections | None = None) -> None:
+    def __init__(self, env: Any, imperfections: ChessEndgameImperfections) -> None:
         super().__init__(env)
-        if imperfections is None:
-            endgame = isinstance(self._game, ChessEndgameEnv)
-            imperfections = ChessEndgameImperfections() if endgame else ChessImperfections()
         self._imperfections = imperfections
         self._hasty_game = getattr(imperfections, "hasty_game", 0.0)
         self._player = StockfishPlayer(elo=STRONG_ELO, temperature=STRONG_TEMPERATURE, **self._game.strength)
@@ -88,7 +85,8 @@ class ScriptedChess(ScriptedPlayer[ChessEnv]):
     def _dearest(self, board: Any) -> Any:
         """The capture that takes most, drawn where there are several, or None."""
         worth = {move: _worth(board, move) for move in board.generate_legal_captures()}
-        best = [move for move, value in worth.items() if value == max(worth.values())]
+        most = max(worth.values(), default=0)
+        best = [move for move, value in worth.items() if value == most]
         return best[int(self._random.integers(len(best)))] if best else None
 
     def __del__(self) -> None:

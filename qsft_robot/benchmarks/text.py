@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+from concurrent.futures import ProcessPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -87,8 +88,9 @@ def peak_memory(config: BenchmarkConfig) -> dict[str, Any]:
     games = max(1, config.training.batch_size // TURNS)
     results: dict[str, Any] = {"model": config.model.name, "batch_size": games * TURNS}
     for settings in (clone, config.algorithm):
-        with context.Pool(1) as pool:
-            results[settings.name] = pool.apply(_train, (config.model, settings, games))
+        # Unlike a Pool, it says so where a process was ended for want of memory.
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            results[settings.name] = executor.submit(_train, config.model, settings, games).result()
     results["memory_ratio_to_bc"] = results[config.algorithm.name]["peak_gibibytes"] / results["bc"]["peak_gibibytes"]
     return results
 
