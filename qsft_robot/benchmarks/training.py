@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from qsft_robot.algorithms import Algorithm, ValueRange, make_algorithm
@@ -26,6 +27,7 @@ from qsft_robot.datasets.batch import Batch
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.robotics_transformer import TransformerShape
 from qsft_robot.tokenization import ActionTokenizer
+from qsft_robot.training.precision import make_accelerator
 from qsft_robot.training.shapes import shape_of_model
 from qsft_robot.training.tensors import BatchConverter
 
@@ -52,11 +54,13 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         **shape_of_model(config.model),
     )
     discount = config.algorithm.discount
-    peak = _matrix_rate()
+    accelerator = make_accelerator(config.model, config.training)
+    precision = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    peak = _matrix_rate(precision)
     clone = make_algorithm(shape, BehaviourCloningConfig(name="bc", kind="bc", discount=discount), ValueRange())
     algorithm = make_algorithm(shape, config.algorithm, ValueRange())
     algorithm.prepare_training(clone.network("behaviour") if algorithm.needs_behaviour_policy else None)
-    timers = {each.settings.name: _Timer(each, config, shape) for each in (clone, algorithm)}
+    timers = {each.settings.name: _Timer(each, config, shape, accelerator) for each in (clone, algorithm)}
     for _ in range(WARM_UP + suite.steps):
         for timer in timers.values():  # in turn, so that what else the machine does falls on both
             timer.step()
@@ -66,6 +70,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         "model": config.model.name,
         "batch_size": config.training.batch_size,
         "threads": torch.get_num_threads(),
+        "precision": str(precision).removeprefix("torch."),
         "matrix_gflops_per_second": peak / 1e9,
         **results,
         "time_ratio_to_bc": ratio,
@@ -75,8 +80,10 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
 class _Timer:
     """One algorithm's training on random data, step by step."""
 
-    def __init__(self, algorithm: Algorithm, config: BenchmarkConfig, shape: TransformerShape) -> None:
-        self._algorithm, self._config = algorithm, config
+    def __init__(
+        self, algorithm: Algorithm, config: BenchmarkConfig, shape: TransformerShape, accelerator: Accelerator
+    ) -> None:
+        self._algorithm, self._config, self._accelerator = algorithm, config, accelerator
         self._batches = _RandomBatches(config, shape)
         self._parameters = algorithm.trained_parameters()
         self._optimizer = torch.optim.AdamW(self._parameters, lr=config.training.learning_rate, fused=True)
@@ -109,7 +116,9 @@ class _Timer:
 
     def _learn(self, batch: TokenBatch) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        self._algorithm.loss(batch)["loss"].backward()
+        with self._accelerator.autocast():
+            loss = self._algorithm.loss(batch)["loss"]
+        self._accelerator.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._parameters, self._config.training.gradient_clip)
         self._optimizer.step()
         self._algorithm.after_step()
@@ -151,9 +160,9 @@ class _RandomBatches:
         return self.convert(batch, generator)
 
 
-def _matrix_rate() -> float:
-    """Floating-point operations per second of a large float32 matrix product."""
-    first, second = torch.randn(2, MATRIX_SIZE, MATRIX_SIZE).unbind()
+def _matrix_rate(precision: torch.dtype) -> float:
+    """Floating-point operations per second of a large matrix product of these numbers."""
+    first, second = torch.randn(2, MATRIX_SIZE, MATRIX_SIZE, dtype=precision).unbind()
     seconds = []
     for _ in range(WARM_UP + 5):
         begin = perf_counter()

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from qsft_robot.agents.base import DECODINGS
@@ -59,6 +58,7 @@ from qsft_robot.training.diagnostics import diagnose, log_advice, write_tensorbo
 from qsft_robot.training.loop import Stage, TrainingLoop
 from qsft_robot.training.metrics import duration
 from qsft_robot.training.policy_files import Policy, load_networks, load_policy, save_policy
+from qsft_robot.training.precision import make_accelerator
 from qsft_robot.training.shapes import network_shape, observation_keys
 from qsft_robot.training.tensors import BatchConverter
 from qsft_robot.training.text import TextConverter
@@ -70,8 +70,6 @@ logger = logging.getLogger(__name__)
 MAY_DIFFER_ON_RESUME = ("run", "resume", "workers", "evaluation")
 TRAINING_BATCHES = 8
 """Batches of training episodes that diagnostics compare the held-out ones with: a mean needs no more."""
-BFLOAT16_WIDTH = 512
-"""From this width on bfloat16 matrix products outweigh the cost of converting: below it float32 was faster."""
 
 
 class Experiment:
@@ -82,10 +80,7 @@ class Experiment:
         self.folder = run_folder(config)
         self.started = time.monotonic()
         self.seconds: dict[str, float] = {}
-        precision = config.training.precision
-        wide = getattr(config.model, "width", 0) >= BFLOAT16_WIDTH
-        mixed = "bf16" if precision == "bfloat16" or (precision == "auto" and wide) else "no"
-        self.accelerator = Accelerator(mixed_precision=mixed)
+        self.accelerator = make_accelerator(config.model, config.training)
 
     def run(self) -> dict[str, Any]:
         """Do every stage that is not done yet; return the result."""

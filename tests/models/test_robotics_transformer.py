@@ -81,3 +81,19 @@ def test_shape_survives_json_and_outputs_may_exceed_bins() -> None:
     assert TransformerShape.from_dict(network.shape.to_dict()) == network.shape
     tokens = torch.zeros(3, 4, dtype=torch.int64)
     assert network(network.encode(make_observation(2)), tokens).shape == (3, 4, 12)
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_bfloat16_changes_no_more_than_the_rounding(history: int) -> None:
+    network, observation = make_network(history).float(), make_observation(history)
+    tokens = torch.randint(0, 11, (3, 4), generator=torch.Generator().manual_seed(2))
+    logits, gradients = [], []
+    for narrow in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            logits.append(network(network.encode(observation), tokens).float())
+        logits[-1].logsumexp(dim=-1).sum().backward()
+        gradients.append(torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None]))
+    assert not torch.equal(*logits)
+    torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=0.05 * float(logits[0].detach().std()))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.999
