@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qsft_robot.benchmarks.robot import Cell, cells_of, experiment_of, run
+from qsft_robot.benchmarks.cells import Cell
+from qsft_robot.benchmarks.robot import cells_of, experiment_of, run
 from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
 from qsft_robot.config import load
 from qsft_robot.config.commands import BenchmarkConfig
@@ -94,13 +95,25 @@ def test_a_table_of_the_types_of_task(tmp_path: Path) -> None:
     assert "| method | clean | heat |" in text and "| bc | 0.00 (" in text
 
 
+SMALL = [
+    "preset=smoke", "sim.options.observation=state", "training.steps=2", "training.behaviour_steps=2",
+    "evaluation.episodes=2", "evaluation.environments=2", "evaluation.videos=0", "evaluation.workers=0",
+    "suite.sizes=[6]", "suite.seeds=1", "suite.repeated=[]", "workers=1", "model.width=16",
+]  # fmt: skip
+
+
+def test_cells_are_made_several_at_a_time(tmp_path: Path) -> None:
+    methods = 'suite.methods=["bc","cql","qsft"]'
+    words = [*SMALL, methods, f"run={tmp_path}"]
+    result = run(configured(*words, "suite.processes=2")[0])
+    assert [row["method"] for row in result["rows"]] == ["bc", "cql", "qsft"], "in the order of suite.methods"
+    assert len(list(tmp_path.rglob("policy.json"))) == 1, "bc and qsft share their pi_phi, which was trained once"
+    assert json.dumps(run(configured(*words)[0])["rows"]) == json.dumps(result["rows"]), "as one process finds them"
+
+
 def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:
     words = [
-        "preset=smoke", "sim.options.observation=state", "training.steps=2", "training.behaviour_steps=2",
-        "evaluation.episodes=2", "evaluation.environments=2", "evaluation.videos=0", "evaluation.workers=0",
-        "suite.sizes=[6]", "suite.seeds=1", 'suite.methods=["bc","qsft","qsft sim.evaluation.object_set=held_out"]',
-        "suite.repeated=[]", "workers=1",
-        "model.width=16", f"run={tmp_path / 'results'}",
+        *SMALL, 'suite.methods=["bc","qsft","qsft sim.evaluation.object_set=held_out"]', f"run={tmp_path / 'results'}",
     ]  # fmt: skip
     config, _ = configured(*words)
     first = run(config)

@@ -3,25 +3,21 @@
 `suite=language sim=wordle`, `suite=alfworld sim=alfworld` and `suite=ablation` are the same with other methods.
 
 A cell is one method, one dataset size and one training seed: an `Experiment` with the same network, batches, steps and
-evaluation episodes as every other cell, played by every decoding, of which the best counts. A finished cell
-leaves `cells/<name>/cell.json` and is not made again, so a stopped benchmark goes on where it was. Every result
-file is written anew after each cell: `<sim>.json`, `<sim>.md` (the table) and `<sim>.png`.
+evaluation episodes as every other cell, played by every decoding, of which the best counts. Every result file is
+written anew after each cell: `<sim>.json`, `<sim>.md` (the table) and `<sim>.png`.
 
 A method is written as on the command line: `qsft`, or `qsft algorithm.beta=5 tokenization.bins=256`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qsft_robot.benchmarks.cells import Cell, Workplace, make_cells
 from qsft_robot.benchmarks.robot_tables import draw, table, tabulate
 from qsft_robot.config import TrainConfig, differing_settings, from_dict, load, read_yaml, to_dict
 from qsft_robot.config.commands import BenchmarkConfig
@@ -29,27 +25,10 @@ from qsft_robot.config.suites import RobotSuiteConfig
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.surroundings import surroundings
 
-logger = logging.getLogger(__name__)
-
 SHARED_SECTIONS = ("sim", "model", "tokenization", "training", "evaluation")
 """What a method takes from the benchmark's own configuration, before its own words."""
 NO_OTHER_CELL = ("run", "resume", "workers", "evaluation.workers", "evaluation.environments", "evaluation.videos")
 """Settings that make no other figures."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run: `size` is the number of collected episodes, or None for a dataset of the user's."""
-
-    method: str
-    seed: int
-    size: int | None
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        words = re.sub(r"[^A-Za-z0-9.]+", "-", self.method)
-        return f"{words}_seed{self.seed}" + ("" if self.size is None else f"_{self.size}")
 
 
 def run(config: BenchmarkConfig) -> dict[str, Any]:
@@ -62,12 +41,12 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     experiments = {cell: experiment_of(config, cell, folder) for cell in cells}
     for experiment in experiments.values():
         _refuse_other_settings(experiment)
-    done: list[dict[str, Any]] = []
+    done: dict[Cell, dict[str, Any]] = {}
     result: dict[str, Any] = {}
-    for index, (cell, experiment) in enumerate(experiments.items()):
-        logger.info("cell %d of %d: %s", index + 1, len(cells), cell.name)
-        done.append(_make(cell, experiment, folder, config.seed, suite.keep_checkpoints))
-        result = _write(folder, config, suite, done, len(cells))
+    place = Workplace(folder, config.seed, suite.keep_checkpoints)
+    for cell, record in make_cells(experiments, place, suite.processes):
+        done[cell] = record
+        result = _write(folder, config, suite, [done[each] for each in cells if each in done], len(cells))
     if not suite.keep_checkpoints:
         shutil.rmtree(folder / "cells" / config.sim.name / "policy", ignore_errors=True)
     return result
@@ -146,72 +125,6 @@ def _refuse_other_settings(experiment: TrainConfig) -> None:
             f"{folder} was made with other settings ({'; '.join(differ)}): repeat the command that began this "
             "benchmark, choose another run=, or remove that folder to make its cell anew"
         )
-
-
-def _make(
-    cell: Cell, experiment: TrainConfig, folder: Path, collection_seed: int, keep_checkpoints: bool
-) -> dict[str, Any]:
-    from qsft_robot.collect import collect_as_configured
-    from qsft_robot.training.experiment import Experiment
-
-    run_folder = Path(str(experiment.run))
-    path = run_folder / "cell.json"
-    if path.exists():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record
-    if isinstance(experiment.dataset, str) and experiment.dataset.startswith(str(folder / "data")):
-        collect_as_configured(from_dict(TrainConfig, {**to_dict(experiment), "seed": collection_seed}))
-    resumed = (run_folder / "config.yaml").exists()
-    trained = _trained_folders(experiment, folder)
-    for part, kept in trained.items():
-        if kept.exists() and not resumed:
-            shutil.copytree(kept, run_folder / part, dirs_exist_ok=True)
-    result = Experiment(from_dict(TrainConfig, {**to_dict(experiment), "resume": resumed})).run()
-    for part, kept in trained.items():
-        if (run_folder / part).exists() and not kept.exists():
-            shutil.copytree(run_folder / part, kept)
-    # Behaviour cloning is played under the name that the clone has in every run with a pi_phi.
-    own = result["evaluation"].get(experiment.algorithm.name, result["evaluation"].get("behaviour_clone"))
-    outcomes = json.loads(Path(own["outcomes"]).read_text(encoding="utf-8"))["outcomes"]
-    record = {
-        "method": cell.method,
-        "training_seed": cell.seed,
-        "size": cell.size,
-        "dataset": result["dataset"],
-        "success_rate": own["success_rate"],
-        "success_interval": own["success_interval"],
-        "decoding": own["decoding"],
-        "by_decoding": own["by_decoding"],
-        "successes": [int(outcome["success"]) for outcome in outcomes],
-        "returns": [outcome["episode_return"] for outcome in outcomes],
-        "evaluation_seeds": [outcome["seed"] for outcome in outcomes],
-        "task_types": [outcome["task_type"] for outcome in outcomes],
-        "seconds": result["seconds"],
-    }
-    path.write_text(json.dumps(record), encoding="utf-8")
-    if not keep_checkpoints:
-        for part in ("training", "behaviour", "policy"):
-            shutil.rmtree(run_folder / part, ignore_errors=True)
-    return record
-
-
-def _trained_folders(experiment: TrainConfig, folder: Path) -> dict[str, Path]:
-    """Where `behaviour` and `policy` lie that every cell with these settings would train, bit for bit: once is enough.
-
-    How a policy is played makes no other policy: one serves rooms seen and unseen.
-    """
-    ignored = ("evaluation", "run", "resume", "workers")
-    described = {key: value for key, value in to_dict(experiment).items() if key not in ignored}
-    del described["sim"]["evaluation"]
-    digests = {"policy": _digest(described)}
-    described["discount"] = described.pop("algorithm")["discount"]
-    del described["training"]["steps"]
-    digests["behaviour"] = _digest(described)
-    return {part: folder / "cells" / experiment.sim.name / part / digest for part, digest in digests.items()}
-
-
-def _digest(described: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(

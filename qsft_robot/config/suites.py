@@ -55,6 +55,7 @@ class RobotSuiteConfig(SuiteConfig):
     sizes: list[int] = setting([], "numbers of episodes to collect, for sample efficiency", minimum=2)
     reference: str = setting("qsft", "the method that the others are paired with")
     keep_checkpoints: bool = setting(False, "keep the networks of each cell")
+    processes: int = setting(1, "cells that are made at a time; the cores are shared out among them", minimum=1)
 
 
 @kind(SuiteConfig, "control")
