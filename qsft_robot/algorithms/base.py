@@ -188,6 +188,9 @@ class Algorithm(nn.Module, ABC):
     def after_step(self) -> None:
         """Called after each optimiser step, for example to move a target network."""
 
+    def finish_training(self) -> None:
+        """Called once after the last step, for example to settle what training measured."""
+
 
 def cross_entropy(logits: Tensor, batch: TokenBatch, valid: Tensor) -> Tensor:
     """Mean over the transitions where `valid` (S, L), and over tokens, of - log softmax(logits)[token]."""

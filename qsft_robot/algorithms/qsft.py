@@ -37,7 +37,10 @@ from qsft_robot.models.line_transformer import LineTransformerShape
 
 SMALLEST_PROBABILITY = 1e-6
 """Floor of the dummy token's mass: its logarithm must stay finite."""
-
+SMALLEST_SPREAD = 1e-5
+"""Floor of the spread of Q that `beta_spread` is divided by: before training every Q is the same."""
+SPREAD_RATE = 0.01
+"""Share of a batch's spread of Q in its running mean."""
 
 PAPER = {
     "leftover": "uniform",
@@ -54,6 +57,8 @@ class QSFT(Algorithm):
     """See the module's docstring; `settings` is a QsftConfig."""
 
     needs_behaviour_policy = True
+    spread: Tensor
+    """Running mean of the standard deviation of Q among the tokens of a state, with `beta_spread`."""
 
     def __init__(self, *arguments: Any) -> None:
         shape, settings, value_range = arguments
@@ -69,6 +74,8 @@ class QSFT(Algorithm):
             )
         self.network("behaviour").requires_grad_(False)
         self.target: Any | None = None
+        if self.settings.beta_spread is not None:
+            self.register_buffer("spread", torch.zeros(()))
 
     def outputs(self) -> dict[str, int]:
         """pi_phi over the bins; theta over the bins and, where it is a softmax with a dummy, that."""
@@ -154,11 +161,33 @@ class QSFT(Algorithm):
         behaviour = batch.behaviour_logits.flatten(0, 1)
         logits = self.relative(self.target(self.target.encode(observations), tokens).float(), behaviour)
         log_pi = behaviour.log_softmax(dim=-1)
+        if self.settings.beta_spread is not None and self.training:
+            self._measure_spread(logits, log_pi, batch)
         values = self.state_value(logits, log_pi).view(segments, length + 1, -1)
         weights = token_targets(batch, values, self.value_range, self.settings.discount)
         mixture = self.settings.monte_carlo_mixture
         returns = self.value_range.value(batch.monte_carlo_return).unsqueeze(-1)
         return ((1.0 - mixture) * weights + mixture * returns).clamp(0.0, 1.0)
+
+    def _measure_spread(self, logits: Tensor, log_pi: Tensor, batch: TokenBatch) -> None:
+        """Take the batch's mean standard deviation of Q under pi_phi into the running one."""
+        q, pi = self.likelihood(logits, log_pi)[2], log_pi.exp()
+        mean = (pi * q).sum(dim=-1, keepdim=True)
+        deviations = (pi * (q - mean) ** 2).sum(dim=-1).sqrt()
+        segments, length = batch.valid.shape
+        spread = batch.mean(deviations.view(segments, length + 1, -1)[:, :-1])
+        self.spread = torch.where(self.spread == 0, spread, self.spread.lerp(spread, SPREAD_RATE))
+
+    def beta(self) -> Tensor | float:
+        """The inverse temperature: that of the settings, or the one that follows from the spread of Q."""
+        if self.settings.beta_spread is None:
+            return float(self.settings.beta)
+        return self.settings.beta_spread / self.spread.clamp_min(SMALLEST_SPREAD)
+
+    def finish_training(self) -> None:
+        """Settle on the beta that the spread of Q came to."""
+        if self.settings.beta_spread is not None:
+            self.settings = dataclasses.replace(self.settings, beta=float(self.beta()), beta_spread=None)
 
     @property
     def difference(self) -> bool:
@@ -218,7 +247,7 @@ class QSFT(Algorithm):
         if self.settings.extraction != "ratio":
             return super().extract_whole(logits)
         log_pi, _, q = self._read(logits)
-        return log_pi.masked_fill(~self.in_support(log_pi), -torch.inf), self.settings.beta * q
+        return log_pi.masked_fill(~self.in_support(log_pi), -torch.inf), self.beta() * q
 
     def values(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Q of every token."""
@@ -233,5 +262,5 @@ class QSFT(Algorithm):
     def _policy(self, log_pi: Tensor, log_p: Tensor, q: Tensor) -> Tensor:
         """Unnormalised log pi * exp(beta * p) (Algorithm 1) or log pi * exp(beta * Q), in support."""
         advantage = log_p.exp() if self.settings.extraction == "likelihood" else q
-        policy = log_pi + self.settings.beta * advantage
+        policy = log_pi + self.beta() * advantage
         return policy.masked_fill(~self.in_support(log_pi), -torch.inf)

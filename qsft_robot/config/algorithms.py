@@ -43,6 +43,9 @@ class QsftConfig(AlgorithmConfig):
     extraction: Literal["ratio", "likelihood"] = setting("ratio", "pi * exp(beta * p/pi), or pi * exp(beta * p)")
     initialisation: Literal["behaviour", "random"] = setting("behaviour", "what theta starts from: pi_phi, or nothing")
     beta: float = setting(10.0, "inverse temperature of the extracted policy", minimum=0)
+    beta_spread: float | None = setting(
+        None, "in place of beta: this over the spread of Q among a state's tokens, as training finds it", above=0
+    )
     support_threshold: float = setting(
         0.02, "a token is in support from this share of the likeliest one's", minimum=0, below=1
     )

@@ -229,6 +229,7 @@ class Experiment:
                 self._loop(algorithm, stage, data, pi_phi, pi_phi).run()
             else:
                 self._with_logits(algorithm, stage, data, pi_phi)
+        algorithm.finish_training()
         save_policy(folder, self._as_policy(algorithm, data))
 
     def _with_logits(self, algorithm: Algorithm, stage: Stage, data: ExperimentData, pi_phi: Any) -> None:

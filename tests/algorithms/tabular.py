@@ -6,13 +6,13 @@ the last state's (1, 1) ends the episode with reward 1, (0, 0) ends it with noth
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
 from qsft_robot.algorithms import TokenBatch
+from qsft_robot.config.algorithms import QsftConfig
 from qsft_robot.models.robotics_transformer import TransformerShape
 
 STATES, DISCOUNT = 3, 0.8
@@ -21,15 +21,13 @@ SHAPE = TransformerShape(
 )
 
 
-def qsft_settings(**changes: Any) -> SimpleNamespace:
-    """The default options of Q-SFT, with no Monte-Carlo mixing unless `changes` says so."""
-    settings = {
-        "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "leftover": "dummies", "parameterisation": "residual",
-        "backup": "max", "monte_carlo_mixture": 0.0, "extraction": "ratio", "beta": 20.0, "support_threshold": 0.0,
-        "initial_value": 0.2, "target_rate": 0.05, "variant": "default", "initialisation": "behaviour",
-        "backup_temperature": 1.0,
+def qsft_settings(**changes: Any) -> QsftConfig:
+    """The default options of Q-SFT for a small problem, with no Monte-Carlo mixing unless `changes` says so."""
+    settings: dict[str, Any] = {
+        "kind": "qsft", "name": "qsft", "discount": DISCOUNT, "backup": "max", "monte_carlo_mixture": 0.0, "beta": 20.0,
+        "support_threshold": 0.0, "target_rate": 0.05,
     }  # fmt: skip
-    return SimpleNamespace(**{**settings, **changes})
+    return QsftConfig(**{**settings, **changes})
 
 
 def optimal_values() -> np.ndarray:

@@ -1,5 +1,6 @@
 """Q-SFT against tabular solutions, closed forms, and its own definition."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,8 +15,9 @@ from qsft_robot.errors import ConfigurationError, DataError
 from tests.algorithms import tabular
 
 
-def fit(algorithm: QSFT, steps: int, learning_rate: float = 3e-3) -> dict[str, torch.Tensor]:
+def fit(algorithm: QSFT, steps: int, learning_rate: float = 3e-3, reward_scale: float = 1.0) -> dict[str, torch.Tensor]:
     batch = tabular.all_transitions()
+    batch = dataclasses.replace(batch, rewards=reward_scale * batch.rewards)
     algorithm.prepare_training(None)
     optimizer = torch.optim.Adam(algorithm.trained_parameters(), lr=learning_rate)
     for _ in range(steps):
@@ -49,6 +51,22 @@ def test_max_backup_reaches_the_optimal_values(parameterisation: str, leftover: 
     algorithm = QSFT(tabular.SHAPE, settings, ValueRange())
     fit(algorithm, 1000)
     np.testing.assert_allclose(learned_values(algorithm), tabular.optimal_values(), atol=0.06)
+
+
+def test_a_beta_from_the_spread_of_values_does_not_depend_on_the_size_of_rewards() -> None:
+    betas, values = [], []
+    for scale in (1.0, 0.3):
+        torch.manual_seed(0)
+        settings = tabular.qsft_settings(backup="soft", beta=1.0, beta_spread=0.4, support_threshold=0.0)
+        algorithm = QSFT(tabular.SHAPE, settings, ValueRange())
+        fit(algorithm, 1000, reward_scale=scale)
+        assert float(algorithm.beta()) == pytest.approx(0.4 / float(algorithm.spread))
+        algorithm.finish_training()
+        assert algorithm.settings.beta_spread is None
+        betas.append(algorithm.settings.beta)
+        values.append(learned_values(algorithm) / scale)
+    assert betas[0] > 1.5 and betas[1] == pytest.approx(betas[0] / 0.3, rel=0.1)
+    np.testing.assert_allclose(values[1], values[0], atol=0.06)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
