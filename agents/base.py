@@ -12,8 +12,10 @@ from qsft_robot.datasets.episode import TEXT
 
 Observation = Mapping[str, np.ndarray]
 
-DECODINGS = ("greedy", "sample", "sharp")
+TEXT_DECODINGS = ("greedy", "sample", "sharp")
 """How a `TokenAgent` chooses tokens: the likeliest, one drawn, or one drawn at a low temperature."""
+DECODINGS = (*TEXT_DECODINGS, "mode")
+"""The same for actions of numbers, whose tokens have an order: also the top of the hill that one drawn lies on."""
 
 
 def as_observation(value: Any) -> Observation:

@@ -12,13 +12,14 @@ import torch
 from gymnasium.spaces import Text
 from torch import Tensor
 
-from qsft_robot.agents.base import DECODINGS, Agent, Observation
+from qsft_robot.agents.base import DECODINGS, TEXT_DECODINGS, Agent, Observation
 from qsft_robot.agents.legal import LegalTokens, legal_scores
+from qsft_robot.agents.modes import nearest_mode
 from qsft_robot.config import with_changes
 from qsft_robot.errors import CheckpointError, ConfigurationError, DataError
 from qsft_robot.models import LanguageModelShape, TransformerShape
 from qsft_robot.models.pictures import Pictures
-from qsft_robot.tokenization import TextTokenizer
+from qsft_robot.tokenization import ActionTokenizer, TextTokenizer, Tokenizer
 from qsft_robot.training.policy_files import Policy, load_policy
 from qsft_robot.training.text import Streams, padded_prompts, prompts, scored_actions, scored_alternatives
 
@@ -26,6 +27,11 @@ SHARP_TEMPERATURE = 0.2
 """Of `sharp` decoding. Greedy decoding never does what is likely soon but never likeliest now, such as closing the
 hand: in the same state it decides the same for ever. Plain sampling adds the noise of every action dimension. At this
 temperature a token half as likely as the likeliest one comes up once in 33 times."""
+
+
+def decodings(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The ways to decode a policy that acts by these tokens."""
+    return TEXT_DECODINGS if isinstance(tokenizer, TextTokenizer) else DECODINGS
 
 
 class EpisodeMemory:
@@ -61,7 +67,9 @@ class TokenAgent(Agent):
 
     Args:
         policy: what to act by.
-        decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `temperature`.
+        decoding: `greedy` takes the likeliest token, `sample` draws one, `sharp` draws one at `temperature`, and
+            `mode`, for actions of numbers, goes from one drawn to the top of its hill (agents/modes.py). None: `mode`
+            where actions are numbers, `sharp` where they are text.
         dtype: of the computation. With float64 rounding cannot tip a choice, so that what an episode does is the
             same however many are decoded in a batch; evaluation uses it. A pretrained language model stays as it is.
         legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
@@ -75,21 +83,25 @@ class TokenAgent(Agent):
 
     Raises:
         ConfigurationError: there is no such decoding, beta, temperature or penalty, the policy's algorithm has no
-            beta, or there is a penalty without `legal_only`.
+            beta, there is a penalty without `legal_only`, or modes of text are asked for.
     """
 
     def __init__(
         self,
         policy: Policy,
-        decoding: str = "greedy",
+        decoding: str | None = None,
         dtype: torch.dtype = torch.float32,
         legal_only: bool = False,
         beta: float | None = None,
         temperature: float | None = None,
         repetition_penalty: float = 0.0,
     ) -> None:
-        if decoding not in DECODINGS:
-            raise ConfigurationError(f"decoding must be one of {', '.join(DECODINGS)}, got '{decoding}'")
+        possible = decodings(policy.tokenizer)
+        if decoding is None:
+            decoding = "mode" if "mode" in possible else "sharp"
+        if decoding not in possible:
+            why = "; 'mode' is for actions of numbers, whose tokens have an order" if decoding == "mode" else ""
+            raise ConfigurationError(f"decoding must be one of {', '.join(possible)}, got '{decoding}'{why}")
         if temperature is None:
             temperature = policy.config.get("evaluation", {}).get("temperature") or SHARP_TEMPERATURE
         if temperature <= 0:
@@ -124,7 +136,7 @@ class TokenAgent(Agent):
     def from_checkpoint(
         cls,
         path: str | Path,
-        decoding: str = "greedy",
+        decoding: str | None = None,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         legal_only: bool = False,
@@ -236,7 +248,10 @@ class TokenAgent(Agent):
             if choices is not None:
                 policy = choices.mask(policy)
             finished = None if choices is None else choices.finished
-            tokens.append(self._choose(policy, memories, finished))
+            token = self._choose(policy, memories, finished)
+            if self.decoding == "mode":
+                token = nearest_mode(policy, token, self._centres[dimension])
+            tokens.append(token)
             if choices is not None and choices.advance(tokens[-1]):
                 break
         actions = self.policy.tokenizer.decode(torch.stack(tokens, dim=1).cpu().numpy())
@@ -378,6 +393,12 @@ class TokenAgent(Agent):
         """Most tokens of a stream, of a policy that acts by text."""
         assert not isinstance(self.shape, TransformerShape)
         return self.shape.context
+
+    @property
+    def _centres(self) -> Tensor:
+        """Values (D, bins) of the tokens, of a policy that acts by numbers."""
+        assert isinstance(self.policy.tokenizer, ActionTokenizer)
+        return torch.from_numpy(self.policy.tokenizer.centres).to(self._device)
 
     @property
     def _keys(self) -> list[str]:

@@ -49,7 +49,7 @@ def main(config: EvaluateConfig) -> dict[str, Any]:
     started = time.monotonic()
     task = Task(sim.env_id, options)
     folder = Path(config.run) if config.run else policy.parent
-    summary = play_checkpoint(policy, decodings_of(settings), task, settings, folder, config.beta)
+    summary = play_checkpoint(policy, decodings_of(settings, policy), task, settings, folder, config.beta)
     seconds = round(time.monotonic() - started, 1)
     described = {"checkpoint": str(policy), "sim": sim.name, "options": options, "beta": config.beta}
     return {**described, **summary, "seconds": seconds}

@@ -32,7 +32,9 @@ class CollectConfig:
 
     sim: SimConfig = choice("pick_place", "the environment")
     checkpoint: str | None = setting(None, "checkpoint or run folder of what plays; null: the scripted agent")
-    decoding: Literal["greedy", "sample", "sharp"] = setting("sample", "how actions are drawn from a checkpoint")
+    decoding: Literal["greedy", "sample", "sharp", "mode"] = setting(
+        "sample", "how actions are drawn from a checkpoint"
+    )
     temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")

@@ -29,7 +29,9 @@ class DeployConfig:
     checkpoint: str | None = setting(None, "checkpoint or run folder of the policy")
     policy: str | None = setting(None, "ws://host:port of a policy that `serve` offers, instead of a checkpoint")
     token: str | None = setting(None, "what the policy's server asks for; null: the variable QSFT_ROBOT_TOKEN")
-    decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
+    decoding: Literal["greedy", "sample", "sharp", "mode"] | None = setting(
+        None, "how action tokens are chosen; null: mode, or for text sharp"
+    )
     temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     episodes: int = setting(10, "episodes to play", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
@@ -58,7 +60,9 @@ class ServeConfig:
     """python -m qsft_robot.serve: offer a policy to arms on other computers."""
 
     checkpoint: str = setting(help="checkpoint or run folder of the policy")
-    decoding: Literal["greedy", "sample", "sharp"] = setting("sharp", "how action tokens are chosen")
+    decoding: Literal["greedy", "sample", "sharp", "mode"] | None = setting(
+        None, "how action tokens are chosen; null: mode, or for text sharp"
+    )
     temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     host: str = setting("127.0.0.1", "address to listen on; any but the own computer's needs a token")
     port: int = setting(8731, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)

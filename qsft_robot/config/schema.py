@@ -256,8 +256,10 @@ class EvaluationConfig:
     episodes: int = setting(200, "episodes to play", minimum=1)
     environments: int = setting(8, "environments played at a time", minimum=1)
     workers: int = setting(2, "processes that simulate them", minimum=0)
-    decoding: Literal["greedy", "sample", "sharp", "all"] = setting(
-        "sharp", "the likeliest token, one drawn, one drawn near the likeliest, or every way, of which the best counts"
+    decoding: Literal["greedy", "sample", "sharp", "mode", "all"] | None = setting(
+        None,
+        "the likeliest token, one drawn, one drawn near the likeliest, the top of the hill that one drawn lies on, or "
+        "every way, of which the best counts; null: mode where actions are numbers, sharp where they are text",
     )
     temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
     repetition_penalty: float | None = setting(

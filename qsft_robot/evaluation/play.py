@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from qsft_robot.agents.base import DECODINGS
-from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent
+from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent, decodings
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
 from qsft_robot.evaluation.videos import record_outcomes
+from qsft_robot.tokenization import tokenizer_from_dict
+from qsft_robot.training.policy_files import describe_policy
 
 
 def evaluation_seeds(settings: EvaluationConfig) -> list[int]:
@@ -22,20 +23,25 @@ def evaluation_seeds(settings: EvaluationConfig) -> list[int]:
     return [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
 
 
-def decodings_of(settings: EvaluationConfig) -> tuple[str, ...]:
-    """The ways to decode that the settings ask for."""
-    return DECODINGS if settings.decoding == "all" else (settings.decoding,)
+def decodings_of(settings: EvaluationConfig, checkpoint: Path) -> list[str | None]:
+    """The ways to decode that the settings ask for; None is the policy's own."""
+    return every_decoding(checkpoint) if settings.decoding == "all" else [settings.decoding]
+
+
+def every_decoding(checkpoint: Path) -> list[str | None]:
+    """All the ways to decode this policy."""
+    return list(decodings(tokenizer_from_dict(describe_policy(checkpoint)["tokenizer"])))
 
 
 def play_checkpoint(
     checkpoint: Path,
-    decodings: Sequence[str],
+    ways: Sequence[str | None],
     task: Task,
     settings: EvaluationConfig,
     folder: Path,
     beta: float | None = None,
 ) -> dict[str, Any]:
-    """Play the policy by each decoding, with another `beta` where one is given; the best counts, and is put on video.
+    """Play the policy by each way to decode, of which the best counts and is put on video, with its own `beta` if None.
 
     Returns:
         Its summary, with the decoding, where the outcomes of each decoding and the videos were written.
@@ -53,18 +59,19 @@ def play_checkpoint(
             temperature=temperature,
             repetition_penalty=settings.repetition_penalty or 0.0,
         )
-        for each in decodings
+        for each in ways
     ]
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
     summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
     best = max(range(len(agents)), key=lambda index: summaries[index]["return"])
     acting = {key: getattr(settings, key) for key in ("legal_only", "repetition_penalty")}
-    summary = {**summaries[best], "decoding": decodings[best], "temperature": temperature, **acting}
+    names = [agent.decoding for agent in agents]
+    summary = {**summaries[best], "decoding": names[best], "temperature": temperature, **acting}
     if len(agents) > 1:
         rates = [each["success_rate"] for each in summaries]
-        summary["by_decoding"] = dict(zip(decodings, rates, strict=True))
+        summary["by_decoding"] = dict(zip(names, rates, strict=True))
         returns = [each["return"] for each in summaries]
-        summary["return_by_decoding"] = dict(zip(decodings, returns, strict=True))
+        summary["return_by_decoding"] = dict(zip(names, returns, strict=True))
     if settings.videos:
         summary["videos"] = record_outcomes(folder / "videos", agents[best], task, played[best], settings.videos)
     return summary

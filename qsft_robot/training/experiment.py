@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 import numpy as np
 from accelerate.utils import set_seed
 
-from qsft_robot.agents.base import DECODINGS
 from qsft_robot.algorithms import Algorithm, make_algorithm
 from qsft_robot.collect import collect_as_configured
 from qsft_robot.config import (
@@ -42,7 +41,7 @@ from qsft_robot.config.algorithms import BehaviourCloningConfig
 from qsft_robot.datasets.reader import read_header
 from qsft_robot.errors import CheckpointError, ConfigurationError
 from qsft_robot.evaluation.evaluate import Task, evaluate_scripted, log_summary
-from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, play_checkpoint, record_summary
+from qsft_robot.evaluation.play import decodings_of, evaluation_seeds, every_decoding, play_checkpoint, record_summary
 from qsft_robot.evaluation.statistics import wilson_interval
 from qsft_robot.models import NetworkShape, TransformerShape
 from qsft_robot.surroundings import surroundings
@@ -298,10 +297,11 @@ class Experiment:
         cloning = self.config.algorithm.kind == "bc"
         if cloning or (settings.compare and (self.folder / "behaviour").exists()):
             clone = self.folder / "behaviour"
-            results["behaviour_clone"] = play_checkpoint(clone, DECODINGS, task, settings, self.folder)
+            results["behaviour_clone"] = play_checkpoint(clone, every_decoding(clone), task, settings, self.folder)
         if not cloning:
+            policy = self.folder / "policy"
             results[self.config.algorithm.name] = play_checkpoint(
-                self.folder / "policy", decodings_of(settings), task, settings, self.folder
+                policy, decodings_of(settings, policy), task, settings, self.folder
             )
         return {"evaluation": results}
 

@@ -117,7 +117,7 @@ def test_a_repetition_penalty_needs_legal_actions() -> None:
         TokenAgent(make_policy(), repetition_penalty=0.5)
 
 
-@pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp"])
+@pytest.mark.parametrize("decoding", ["greedy", "sample", "sharp", "mode"])
 def test_an_episode_does_not_depend_on_what_is_decoded_beside_it(decoding: str) -> None:
     agent = TokenAgent(make_policy(), decoding, torch.float64)
     observations = make_observations(12)

@@ -57,7 +57,7 @@ def test_a_run_leaves_everything_a_user_looks_for(configure: Configure, tmp_path
     assert [path.stat().st_size > 1000 for path in (folder / "videos").glob("*.mp4")]
     page = render([read_run(folder)])
     assert "data:video/mp4;base64," in page and "Calibration error" in page and "gripper" in page
-    outcomes = json.loads((folder / "evaluation" / "qsft_sharp.json").read_text())["outcomes"]
+    outcomes = json.loads((folder / "evaluation" / "qsft_mode.json").read_text())["outcomes"]
     assert len({outcome["seed"] for outcome in outcomes}) == 3
     assert not list(folder.rglob("*.pkl")) and not list(folder.rglob("*.npy"))
 
