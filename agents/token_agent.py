@@ -30,8 +30,13 @@ temperature a token half as likely as the likeliest one comes up once in 33 time
 
 
 def decodings(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The ways to decode a policy that acts by these tokens."""
+    """The ways to decode a policy that acts by these tokens, its default last."""
     return TEXT_DECODINGS if isinstance(tokenizer, TextTokenizer) else DECODINGS
+
+
+def default_temperature(decoding: str) -> float:
+    """Of the draws, where nobody says another."""
+    return SHARP_TEMPERATURE if decoding == "sharp" else 1.0
 
 
 class EpisodeMemory:
@@ -75,7 +80,8 @@ class TokenAgent(Agent):
         legal_only: choose among the actions that the environment lists in `info["legal_actions"]`, where it lists
             any; for text.
         beta: weigh values by this, in units of the mapped return; None for what the policy was trained with.
-        temperature: of `sharp` decoding; None for that of its training's evaluation, there 0.2.
+        temperature: of the draws of `sharp` and `mode`; None for that of its training's evaluation, there 0.2 for
+            `sharp` and 1 for `mode`.
         repetition_penalty: taken from the logarithm of a legal action's weight, before the temperature, for each time
             that the episode has it already. A policy that sees one observation at a time does not know that it goes
             round in circles. Unlike that of CTRL (Keskar et al. 2019) it is for actions, not for tokens, and grows
@@ -98,12 +104,12 @@ class TokenAgent(Agent):
     ) -> None:
         possible = decodings(policy.tokenizer)
         if decoding is None:
-            decoding = "mode" if "mode" in possible else "sharp"
+            decoding = possible[-1]
         if decoding not in possible:
             why = "; 'mode' is for actions of numbers, whose tokens have an order" if decoding == "mode" else ""
             raise ConfigurationError(f"decoding must be one of {', '.join(possible)}, got '{decoding}'{why}")
         if temperature is None:
-            temperature = policy.config.get("evaluation", {}).get("temperature") or SHARP_TEMPERATURE
+            temperature = policy.config.get("evaluation", {}).get("temperature") or default_temperature(decoding)
         if temperature <= 0:
             raise ConfigurationError(f"the temperature must be greater than 0, got {temperature:g}")
         if repetition_penalty < 0:
@@ -433,7 +439,7 @@ class TokenAgent(Agent):
         """
         if self.decoding == "greedy":
             return logits.argmax(dim=-1)
-        temperature = self._temperature if self.decoding == "sharp" else 1.0
+        temperature = 1.0 if self.decoding == "sample" else self._temperature
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
         done = finished if finished is not None else [False] * len(memories)
         draws = [0.0 if over else memory.chance.random() for memory, over in zip(memories, done, strict=True)]

@@ -35,7 +35,7 @@ class CollectConfig:
     decoding: Literal["greedy", "sample", "sharp", "mode"] = setting(
         "sample", "how actions are drawn from a checkpoint"
     )
-    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
+    temperature: float | None = setting(None, "of sharp and mode; null: that of training, there 0.2 and 1", above=0)
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
     dataset: str | None = setting(None, "path of the trajectory store; null: data/<sim>-<episodes>-<seed>.zarr")
     episodes: int = setting(8000, "episodes to collect", minimum=1)
@@ -47,8 +47,8 @@ class CollectConfig:
         """Rules between the fields."""
         if self.checkpoint is not None and dict(getattr(self.sim, "imperfections", {})):
             yield "sim.imperfections are the scripted agent's: leave them out, or checkpoint="
-        if self.temperature is not None and (self.checkpoint is None or self.decoding != "sharp"):
-            yield "temperature is for checkpoint= with decoding=sharp: give both, or leave it out"
+        if self.temperature is not None and (self.checkpoint is None or self.decoding not in ("sharp", "mode")):
+            yield "temperature is for checkpoint= with decoding=sharp or mode: give both, or leave it out"
 
 
 @settings

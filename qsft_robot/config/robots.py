@@ -32,7 +32,7 @@ class DeployConfig:
     decoding: Literal["greedy", "sample", "sharp", "mode"] | None = setting(
         None, "how action tokens are chosen; null: mode, or for text sharp"
     )
-    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
+    temperature: float | None = setting(None, "of sharp and mode; null: that of training, there 0.2 and 1", above=0)
     episodes: int = setting(10, "episodes to play", minimum=1)
     seed: int = setting(0, "seed of the first episode; the others follow it", minimum=0)
     max_episode_steps: int = setting(60, "time limit of an episode, actions", minimum=1)
@@ -63,7 +63,7 @@ class ServeConfig:
     decoding: Literal["greedy", "sample", "sharp", "mode"] | None = setting(
         None, "how action tokens are chosen; null: mode, or for text sharp"
     )
-    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
+    temperature: float | None = setting(None, "of sharp and mode; null: that of training, there 0.2 and 1", above=0)
     host: str = setting("127.0.0.1", "address to listen on; any but the own computer's needs a token")
     port: int = setting(8731, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
     token: str | None = setting(None, "what clients must know; null: the variable QSFT_ROBOT_TOKEN")

@@ -261,7 +261,7 @@ class EvaluationConfig:
         "the likeliest token, one drawn, one drawn near the likeliest, the top of the hill that one drawn lies on, or "
         "every way, of which the best counts; null: mode where actions are numbers, sharp where they are text",
     )
-    temperature: float | None = setting(None, "of sharp decoding; null: as for the training, there 0.2", above=0)
+    temperature: float | None = setting(None, "of sharp and mode; null: that of training, there 0.2 and 1", above=0)
     repetition_penalty: float | None = setting(
         None,
         "taken from the log-probability of a legal action each time it was taken; null: as for the training, there 0",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from qsft_robot.agents.token_agent import SHARP_TEMPERATURE, TokenAgent, decodings
+from qsft_robot.agents.token_agent import TokenAgent, decodings, default_temperature
 from qsft_robot.config.schema import EvaluationConfig
 from qsft_robot.datasets.seeds import evaluation_seed
 from qsft_robot.evaluation.evaluate import Outcome, Task, evaluate_agent, log_summary, summarise
@@ -23,19 +23,21 @@ def evaluation_seeds(settings: EvaluationConfig) -> list[int]:
     return [evaluation_seed(settings.seed, index) for index in range(settings.episodes)]
 
 
-def decodings_of(settings: EvaluationConfig, checkpoint: Path) -> list[str | None]:
-    """The ways to decode that the settings ask for; None is the policy's own."""
-    return every_decoding(checkpoint) if settings.decoding == "all" else [settings.decoding]
+def decodings_of(settings: EvaluationConfig, checkpoint: Path) -> Sequence[str]:
+    """The ways to decode this policy that the settings ask for."""
+    if settings.decoding == "all":
+        return every_decoding(checkpoint)
+    return [settings.decoding or every_decoding(checkpoint)[-1]]
 
 
-def every_decoding(checkpoint: Path) -> list[str | None]:
-    """All the ways to decode this policy."""
-    return list(decodings(tokenizer_from_dict(describe_policy(checkpoint)["tokenizer"])))
+def every_decoding(checkpoint: Path) -> Sequence[str]:
+    """All the ways to decode this policy, its default last."""
+    return decodings(tokenizer_from_dict(describe_policy(checkpoint)["tokenizer"]))
 
 
 def play_checkpoint(
     checkpoint: Path,
-    ways: Sequence[str | None],
+    ways: Sequence[str],
     task: Task,
     settings: EvaluationConfig,
     folder: Path,
@@ -48,7 +50,7 @@ def play_checkpoint(
     """
     seeds = evaluation_seeds(settings)
     # Not what the policy's file says: a benchmark plays one policy in several ways.
-    temperature = SHARP_TEMPERATURE if settings.temperature is None else settings.temperature
+    temperatures = [settings.temperature or default_temperature(each) for each in ways]
     agents = [
         TokenAgent.from_checkpoint(
             checkpoint,
@@ -59,19 +61,18 @@ def play_checkpoint(
             temperature=temperature,
             repetition_penalty=settings.repetition_penalty or 0.0,
         )
-        for each in ways
+        for each, temperature in zip(ways, temperatures, strict=True)
     ]
     played = [evaluate_agent(agent, task, seeds, settings.environments, settings.workers) for agent in agents]
     summaries = [record_summary(folder, agent.name, each) for agent, each in zip(agents, played, strict=True)]
     best = max(range(len(agents)), key=lambda index: summaries[index]["return"])
     acting = {key: getattr(settings, key) for key in ("legal_only", "repetition_penalty")}
-    names = [agent.decoding for agent in agents]
-    summary = {**summaries[best], "decoding": names[best], "temperature": temperature, **acting}
+    summary = {**summaries[best], "decoding": ways[best], "temperature": temperatures[best], **acting}
     if len(agents) > 1:
         rates = [each["success_rate"] for each in summaries]
-        summary["by_decoding"] = dict(zip(names, rates, strict=True))
+        summary["by_decoding"] = dict(zip(ways, rates, strict=True))
         returns = [each["return"] for each in summaries]
-        summary["return_by_decoding"] = dict(zip(names, returns, strict=True))
+        summary["return_by_decoding"] = dict(zip(ways, returns, strict=True))
     if settings.videos:
         summary["videos"] = record_outcomes(folder / "videos", agents[best], task, played[best], settings.videos)
     return summary

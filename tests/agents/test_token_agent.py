@@ -99,6 +99,8 @@ def test_sharp_decoding_at_a_temperature_near_zero_is_greedy():
     assert actions("sharp", 1.0) != actions("sharp", 0.2)
     assert actions("sharp", None) == actions("sharp", 0.2)
     assert actions("sharp", None, trained=1.0) == actions("sharp", 1.0)
+    assert actions("mode", None) == actions("mode", 1.0) != actions("mode", 1e-9)
+    assert actions("mode", None, trained=0.3) == actions("mode", 0.3)
 
 
 def test_an_algorithm_without_values_refuses_beta():

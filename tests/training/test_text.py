@@ -537,7 +537,7 @@ def test_what_a_policy_does_can_be_collected_and_learned_from(run: Path, tmp_pat
     assert [texts_of(stores[0], index) for index in range(4)] == [texts_of(stores[1], index) for index in range(4)]
     with pytest.raises(ConfigurationError, match=r"temperature: 1\.5, now 2"):
         collect(load(CollectConfig, [*words, "temperature=2"]))
-    with pytest.raises(ConfigurationError, match="temperature is for checkpoint= with decoding=sharp"):
+    with pytest.raises(ConfigurationError, match="temperature is for checkpoint= with decoding=sharp or mode"):
         load(CollectConfig, [*words, "decoding=greedy"])
     with pytest.raises(ConfigurationError, match="imperfections are the scripted agent's"):
         load(CollectConfig, [*words, "sim.imperfections={random_guess: 0.5}"])
