@@ -228,6 +228,7 @@ def test_options_can_differ_in_evaluation() -> None:
             ["training.batch_size=100", "training.segment_length=8"],
             "training: batch_size=100 must be a multiple of segment_length",
         ),
+        (["sim=wordle", "evaluation.decoding=mode"], "evaluation.decoding=mode is for actions of numbers"),
         (["training=3"], "training = 3: expected a section"),
         (
             ["sim.options.cameras=[front,frnt]"],

@@ -86,6 +86,11 @@ class TrainConfig:
         if arm != isinstance(self.model, RoboticsTransformerConfig):
             sees = "numbers" if arm else "text"
             yield f"sim={self.sim.name} acts by {sees}, which model={self.model.name} does not: leave model= out"
+        if self.evaluation.decoding == "mode" and not arm:
+            yield (
+                f"evaluation.decoding=mode is for actions of numbers, and sim={self.sim.name} acts by text: leave it "
+                "out for sharp, or choose greedy or sample"
+            )
         scores = isinstance(self.model, LineTransformerConfig) and self.model.candidates
         if scores and isinstance(self.sim, ChessConfig) and self.sim.options.notation in ("fen", "pieces"):
             yield (
