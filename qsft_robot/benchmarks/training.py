@@ -55,7 +55,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     )
     discount = config.algorithm.discount
     accelerator = make_accelerator(config.model, config.training)
-    precision = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    precision = torch.bfloat16 if accelerator.narrow else torch.float32
     peak = _matrix_rate(precision)
     clone = make_algorithm(shape, BehaviourCloningConfig(name="bc", kind="bc", discount=discount), ValueRange())
     algorithm = make_algorithm(shape, config.algorithm, ValueRange())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 
@@ -12,13 +14,28 @@ BFLOAT16_WIDTH = 512
 processors that multiply matrices of bfloat16 in hardware (AMX)."""
 
 
-def make_accelerator(model: ModelConfig, training: TrainingConfig) -> Accelerator:
-    """What training runs on, and whether with mixed precision; `auto` takes bfloat16 where it is faster.
+class PreciseAccelerator(Accelerator):
+    """An accelerator with a precision of its own: Accelerate has one for the whole process.
 
-    Weights, optimiser and checkpoints are float32 in either case, and so is a policy that acts.
+    Attributes:
+        narrow: whether products of matrices are in bfloat16. Weights, optimiser and checkpoints are float32 in either
+            case, and so is a policy that acts.
     """
-    narrow = training.precision == "bfloat16" or (training.precision == "auto" and _bfloat16_is_faster(model))
-    return Accelerator(mixed_precision="bf16" if narrow else "no")
+
+    def __init__(self, narrow: bool) -> None:
+        super().__init__()
+        self.narrow = narrow
+
+    def autocast(self, autocast_handler: Any = None) -> torch.autocast:
+        """What the loss is computed in."""
+        del autocast_handler
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.narrow)
+
+
+def make_accelerator(model: ModelConfig, training: TrainingConfig) -> PreciseAccelerator:
+    """What training runs on, and in which precision; `auto` takes bfloat16 where it is faster."""
+    automatic = training.precision == "auto" and _bfloat16_is_faster(model)
+    return PreciseAccelerator(training.precision == "bfloat16" or automatic)
 
 
 def _bfloat16_is_faster(model: ModelConfig) -> bool:
