@@ -30,7 +30,7 @@ class Played:
 
     Attributes:
         policy: for example "qsft", "bc" or "scripted".
-        decoding: "greedy", "sample", "sharp", or "" where there is nothing to decode.
+        decoding: "greedy", "sample", "sharp", "mode", or "" where there is nothing to decode.
         summary: success_rate, success_interval, episodes, return, length.
         success: evaluation seed -> whether that episode succeeded.
     """
