@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -400,7 +401,7 @@ class TokenAgent(Agent):
         assert not isinstance(self.shape, TransformerShape)
         return self.shape.context
 
-    @property
+    @cached_property
     def _centres(self) -> Tensor:
         """Values (D, bins) of the tokens, of a policy that acts by numbers."""
         assert isinstance(self.policy.tokenizer, ActionTokenizer)

@@ -192,6 +192,12 @@ class Algorithm(nn.Module, ABC):
         """Called once after the last step, for example to settle what training measured."""
 
 
+def standard_deviation(values: Tensor, probabilities: Tensor) -> Tensor:
+    """(...) standard deviation of `values` (..., bins) of tokens drawn by `probabilities` (..., bins)."""
+    mean = (probabilities * values).sum(dim=-1, keepdim=True)
+    return (probabilities * (values - mean) ** 2).sum(dim=-1).sqrt()
+
+
 def cross_entropy(logits: Tensor, batch: TokenBatch, valid: Tensor) -> Tensor:
     """Mean over the transitions where `valid` (S, L), and over tokens, of - log softmax(logits)[token]."""
     tokens = batch.current()[1]

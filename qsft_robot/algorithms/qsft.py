@@ -29,7 +29,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch, copy_trunk, frozen_copy, move_towards, token_targets
+from qsft_robot.algorithms.base import (
+    Algorithm,
+    TokenBatch,
+    copy_trunk,
+    frozen_copy,
+    move_towards,
+    standard_deviation,
+    token_targets,
+)
 from qsft_robot.config.fields import messages
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.models.language_model import LanguageModelShape
@@ -171,9 +179,7 @@ class QSFT(Algorithm):
 
     def _measure_spread(self, logits: Tensor, log_pi: Tensor, batch: TokenBatch) -> None:
         """Take the batch's mean standard deviation of Q under pi_phi into the running one."""
-        q, pi = self.likelihood(logits, log_pi)[2], log_pi.exp()
-        mean = (pi * q).sum(dim=-1, keepdim=True)
-        deviations = (pi * (q - mean) ** 2).sum(dim=-1).sqrt()
+        deviations = standard_deviation(self.likelihood(logits, log_pi)[2], log_pi.exp())
         segments, length = batch.valid.shape
         spread = batch.mean(deviations.view(segments, length + 1, -1)[:, :-1])
         self.spread = torch.where(self.spread == 0, spread, self.spread.lerp(spread, SPREAD_RATE))

@@ -97,7 +97,7 @@ IMAGE_ENCODERS: dict[str, type[DenseImageEncoder] | type[TokenLearnerEncoder]] =
 
 def as_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) in [-1, 1]."""
-    pixels = images.permute(0, 3, 1, 2).to(dtype).sub_(127.5).div_(127.5)
+    pixels = images.permute(0, 3, 1, 2).to(dtype).sub(127.5).div_(127.5)
     return pixels.contiguous(memory_format=torch.channels_last)
 
 

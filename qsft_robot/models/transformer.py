@@ -39,8 +39,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causa
     """Attention of (batch, heads, length, head_width) queries, as PyTorch's `scaled_dot_product_attention`."""
     if mask is None or query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-    # PyTorch's own takes ten times as long over a dozen positions in bfloat16 on a CPU, most of it backwards; and so
-    # does a softmax over short rows, for which a column per query is three times as fast.
+    # PyTorch's own takes ten times as long over a dozen positions in bfloat16 on a CPU, most of it backwards. Queries
+    # are columns here: a softmax over short rows takes three times as long as one over columns.
     scores = (key @ (query * query.shape[-1] ** -0.5).transpose(-2, -1)).float()
     scores = scores.masked_fill(~mask.transpose(-2, -1), -torch.inf)
     return scores.softmax(dim=-2).to(value.dtype).transpose(-2, -1) @ value

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qsft_robot.algorithms.base import Algorithm, TokenBatch
+from qsft_robot.algorithms.base import Algorithm, TokenBatch, standard_deviation
 from qsft_robot.algorithms.bc import BehaviourCloning
 from qsft_robot.training.advice import SATURATED, advice_on
 
@@ -179,8 +179,7 @@ def _examine_values(algorithm: Algorithm, batch: TokenBatch, logits: dict[str, T
     outside = log_pi.gather(-1, chosen).squeeze(-1) < log_pi.amax(dim=-1) + math.log(threshold)
     seen.add("out_of_support", outside, valid)
     seen.add("actions_out_of_support", (outside & valid).any(dim=-1), batch.valid)
-    mean = (pi * q).sum(dim=-1, keepdim=True)
-    seen.add("advantage_spread", (pi * (q - mean) ** 2).sum(dim=-1).sqrt(), valid)
+    seen.add("advantage_spread", standard_deviation(q, pi), valid)
     log_policy = algorithm.extract(logits).log_softmax(dim=-1).unflatten(0, transitions)
     # Tokens that the policy never takes contribute nothing: 0 log 0 = 0.
     terms = (log_policy.exp() * (log_policy - log_pi)).masked_fill(log_policy == -torch.inf, 0.0)

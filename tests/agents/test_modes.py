@@ -40,7 +40,8 @@ def test_it_goes_uphill_and_does_not_depend_on_the_batch(logits: list[float], dr
     def height(value: torch.Tensor) -> float:
         return float((row.softmax(dim=-1) * torch.exp(-0.5 * ((centres - value) / width) ** 2)).sum())
 
-    # The top is rounded to a bin, at most half a bin away.
+    # The top is rounded to a bin. Over half a bin, in kernel widths, the logarithm of a kernel falls by that times its
+    # distance, and what makes up a top is nearly all within six widths of it.
     half_a_bin = float((centres[1:] - centres[:-1]).max()) / 2 / float(width)
     assert height(centres[alone[0]]) >= height(centres[drawn]) * np.exp(-half_a_bin * 6.0)
 
