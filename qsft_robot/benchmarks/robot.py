@@ -59,7 +59,10 @@ def cells_of(config: BenchmarkConfig, suite: RobotSuiteConfig) -> Iterator[Cell]
     repeated = suite.methods if suite.repeated is None else suite.repeated
     unknown = [name for name in repeated if name not in suite.methods]
     if unknown:
-        raise ConfigurationError(f"suite.repeated names '{unknown[0]}', which is not in suite.methods={suite.methods}")
+        raise ConfigurationError(
+            f"suite.repeated names '{unknown[0]}', which is not in suite.methods={suite.methods}: say which of those "
+            "get several training seeds, for example suite.repeated=[], or null for all of them"
+        )
     sizes: Sequence[int | None] = [None] if config.dataset is not None else suite.sizes or [None]
     for seed in range(suite.seeds):
         for size in sizes:
