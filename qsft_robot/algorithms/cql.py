@@ -1,9 +1,15 @@
 """Conservative Q-learning over action tokens (Kumar et al. 2020, Eq. 4 with the CQL(H) regulariser).
 
-    loss = 1/2 (Q(s, a) - y)^2 + alpha * (log sum_a' exp Q(s, a') - Q(s, a)),
-    y = r + discount * max_a' Q_target(s', a')
+    loss = 1/2 (Q(s, a) - y)^2 + alpha * (T log sum_a' exp(Q(s, a') / T) - Q(s, a)),
+    y = r + discount * max_a' Q_target(s', a'), kept in [0, 1]
 
 per token: between the tokens of one step the discount is 1 and the reward 0 (Q-SFT, Sec. 5, runs it the same way).
+
+Two things differ from a Q per whole action with returns in the hundreds. Returns lie in [0, 1] (ValueRange), where a
+penalty with T = 1 tells nothing from anything: T is the temperature of the policy exp(Q / T), as the regulariser
+has it where the entropy of its distribution is weighed by T. And a logged token's Q lies up to alpha above its target,
+several times in each step and once more at every backup, so that without the bound on y values run far out of
+the range of returns.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qsft_robot.algorithms.base import TokenBatch
 from qsft_robot.algorithms.token_q_learning import TokenQLearning
 
 
@@ -29,6 +36,11 @@ class CQL(TokenQLearning):
         """The outputs themselves."""
         return outputs
 
+    def targets(self, batch: TokenBatch, values: Tensor) -> Tensor:
+        """Targets in the range of returns."""
+        return super().targets(batch, values).clamp(0.0, 1.0)
+
     def conservative_loss(self, q: Tensor, chosen: Tensor) -> Tensor:
-        """Log sum exp Q - Q(a)."""
-        return q.logsumexp(dim=-1) - q.gather(-1, chosen).squeeze(-1)
+        """T log sum exp(Q / T) - Q(a)."""
+        temperature = self.settings.temperature
+        return temperature * (q / temperature).logsumexp(dim=-1) - q.gather(-1, chosen).squeeze(-1)

@@ -98,8 +98,8 @@ class ReturnConditionedConfig(AlgorithmConfig):
 class CqlConfig(AlgorithmConfig):
     """Conservative Q-learning over tokens (Kumar et al. 2020)."""
 
-    conservative_weight: float = setting(0.05, "alpha, weight of the conservative penalty", minimum=0)
-    temperature: float = setting(0.05, "of the policy exp(Q / temperature) that sampling draws from", above=0)
+    conservative_weight: float = setting(0.3, "alpha, weight of the conservative penalty", minimum=0)
+    temperature: float = setting(0.05, "T of the penalty and of the policy exp(Q / T)", above=0)
     initial_value: float = setting(0.2, "value that every Q starts from", minimum=0, maximum=1)
     target_rate: float = setting(0.005, "share of the weights that moves into the target each step", above=0, maximum=1)
 

@@ -89,10 +89,10 @@ def _calibration_error(figures: Mapping[str, Any], settings: Any, bins: int) -> 
         if getattr(settings, "backup", "") == "max":
             remedies.insert(0, "set algorithm.backup=soft")
         if hasattr(settings, "conservative_weight"):
-            remedies.insert(0, f"raise algorithm.conservative_weight (now {settings.conservative_weight:g})")
+            remedies.insert(0, _less_value(settings))
         return f"Q promises more than the data ever returned: {', or '.join(remedies)}"
     lower = ""
-    if hasattr(settings, "conservative_weight"):
+    if settings.kind == "q_transformer":
         lower = f", or lower algorithm.conservative_weight (now {settings.conservative_weight:g})"
     return f"Q lies below what the data returned, as if reward had not yet come back to it: raise training.steps{lower}"
 
@@ -119,10 +119,19 @@ def _saturation(figures: Mapping[str, Any], settings: Any, bins: int) -> str | N
     elif hasattr(settings, "monte_carlo_mixture"):
         remedy = f"raise algorithm.monte_carlo_mixture (now {settings.monte_carlo_mixture:g})"
     elif hasattr(settings, "conservative_weight"):
-        remedy = f"raise algorithm.conservative_weight (now {settings.conservative_weight:g})"
+        remedy = _less_value(settings)
     else:
         remedy = "lower algorithm.discount"
     return f"so many Q are at the top of the range that the best action cannot be told from a good one: {remedy}"
+
+
+def _less_value(settings: Any) -> str:
+    """Which way to move the weight of pessimism for lower values of logged tokens.
+
+    Q-Transformer's pushes other tokens to zero, CQL's and its kin's push the logged ones up as well.
+    """
+    direction = "raise" if settings.kind == "q_transformer" else "lower"
+    return f"{direction} algorithm.conservative_weight (now {settings.conservative_weight:g})"
 
 
 def _advantage_spread(figures: Mapping[str, Any], settings: Any, bins: int) -> str | None:

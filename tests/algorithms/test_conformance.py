@@ -236,3 +236,27 @@ def test_n_step_targets_are_those_of_the_definition() -> None:
                         break
                 expected += factor * float(values[segment, at, 0]) if factor else 0.0
                 assert float(targets[segment, start, 1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_cql_pushes_down_what_its_own_policy_would_draw() -> None:
+    from qsft_robot.algorithms.cql import CQL
+
+    algorithm = make("cql")
+    assert isinstance(algorithm, CQL)
+    generator = torch.Generator().manual_seed(0)
+    q = torch.rand(3, 2, 2, generator=generator, requires_grad=True)
+    chosen = torch.tensor([0, 1, 1]).view(3, 1, 1).expand(3, 2, 1)
+    algorithm.conservative_loss(q, chosen).sum().backward()
+    drawn = algorithm.extract({"value": q.detach()}).softmax(dim=-1)
+    torch.testing.assert_close(q.grad, drawn - torch.nn.functional.one_hot(chosen[..., 0], 2))
+
+
+def test_cql_backs_up_no_value_beyond_the_returns() -> None:
+    from qsft_robot.algorithms.cql import CQL
+
+    algorithm = make("cql")
+    assert isinstance(algorithm, CQL)
+    batch = good_batch()
+    values = torch.linspace(-4.0, 4.0, batch.valid.shape[0] * (batch.valid.shape[1] + 1) * 2)
+    targets = algorithm.targets(batch, values.view(batch.valid.shape[0], -1, 2))
+    assert targets.min() == 0.0 and targets.max() == 1.0
