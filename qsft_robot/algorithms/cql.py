@@ -6,10 +6,10 @@
 per token: between the tokens of one step the discount is 1 and the reward 0 (Q-SFT, Sec. 5, runs it the same way).
 
 Two things differ from a Q per whole action with returns in the hundreds. Returns lie in [0, 1] (ValueRange), where a
-penalty with T = 1 tells nothing from anything: T is the temperature of the policy exp(Q / T), as the regulariser
-has it where the entropy of its distribution is weighed by T. And a logged token's Q lies up to alpha above its target,
-several times in each step and once more at every backup, so that without the bound on y values run far out of
-the range of returns.
+penalty with T = 1 hardly tells tokens apart: T is the temperature of the policy exp(Q / T), as the regulariser has
+it where the entropy of its distribution is weighed by T. And the maximum over noisy Q is taken once per token, seven
+times in an arm's step, while alpha lifts a logged token above its target: without the bound on y values ran out of
+the range of returns, with a large alpha as with a small one.
 """
 
 from __future__ import annotations

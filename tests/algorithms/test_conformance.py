@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from qsft_robot.algorithms import ALGORITHMS, Algorithm, TokenBatch, ValueRange, make_algorithm
+from qsft_robot.algorithms.cql import CQL
 from qsft_robot.config import TrainConfig, load
 from qsft_robot.tokenization import ActionTokenizer
 from qsft_robot.training.policy_files import Policy, load_policy, save_policy
@@ -239,8 +240,6 @@ def test_n_step_targets_are_those_of_the_definition() -> None:
 
 
 def test_cql_pushes_down_what_its_own_policy_would_draw() -> None:
-    from qsft_robot.algorithms.cql import CQL
-
     algorithm = make("cql")
     assert isinstance(algorithm, CQL)
     generator = torch.Generator().manual_seed(0)
@@ -252,8 +251,6 @@ def test_cql_pushes_down_what_its_own_policy_would_draw() -> None:
 
 
 def test_cql_backs_up_no_value_beyond_the_returns() -> None:
-    from qsft_robot.algorithms.cql import CQL
-
     algorithm = make("cql")
     assert isinstance(algorithm, CQL)
     batch = good_batch()
