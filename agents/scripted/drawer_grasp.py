@@ -1,7 +1,7 @@
 """Scripted agent for `DrawerGraspEnv`: grasps from an open drawer, and mostly only opens a closed one.
 
 Opening and grasping are thus seen in separate episodes; a policy has to stitch them. After opening, the arm goes back
-to the neutral pose, where episodes with an open drawer begin, and wanders about above the drawer.
+to the neutral pose, near which episodes with an open drawer begin, and wanders about above the drawer.
 """
 
 from __future__ import annotations

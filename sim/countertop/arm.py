@@ -37,7 +37,7 @@ FINGER_GAIN = 0.2
 FINGER_FRICTION = 1.6
 
 NEUTRAL_POSITION: Vector = (0.26, 0.0, 0.16)
-"""Where the tool is when an episode starts, m."""
+"""Where the tool is when an episode starts, m, where the task does not move it."""
 
 
 class Arm:
@@ -70,11 +70,20 @@ class Arm:
 
     def reset(self) -> None:
         """Put the arm into the neutral pose, at rest, with the gripper open."""
-        for joint, angle in zip(ARM_JOINTS, self.neutral_joints, strict=True):
-            pybullet.resetJointState(self.body, joint, angle, 0.0, physicsClientId=self._client)
+        self._set_joints(self.neutral_joints)
         for joint, sign in zip(FINGER_JOINTS, (1.0, -1.0), strict=True):
             pybullet.resetJointState(self.body, joint, sign * FINGER_OPEN, 0.0, physicsClientId=self._client)
         self.command_neutral()
+
+    def start_at(self, position: Vector) -> None:
+        """Put the tool at `position` (m), hand down and at rest, and command the arm to stay there."""
+        joints = kinematics.inverse(position, kinematics.HAND_DOWN, self.neutral_joints)
+        self._set_joints(joints)
+        self.command_joints(joints)
+
+    def _set_joints(self, angles: Sequence[float]) -> None:
+        for joint, angle in zip(ARM_JOINTS, angles, strict=True):
+            pybullet.resetJointState(self.body, joint, angle, 0.0, physicsClientId=self._client)
 
     def command_neutral(self) -> None:
         """Command the neutral pose and an open gripper, whatever was commanded before."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pybullet
 
 from qsft_robot.errors import ConfigurationError
-from qsft_robot.sim.countertop.arm import ARM_JOINTS
+from qsft_robot.sim.countertop.arm import ARM_JOINTS, NEUTRAL_POSITION
 from qsft_robot.sim.countertop.camera import FixedCamera
 from qsft_robot.sim.countertop.environment import CountertopEnv, scale_position
 from qsft_robot.sim.countertop.kinematics import Vector
@@ -35,6 +35,11 @@ CLOSED_RANGE = (0.0, 0.006)
 OPEN_RANGE = (0.105, 0.12)
 """Opening of the drawer at the start of an episode, m."""
 
+START_SPREAD = 0.03
+"""How far from the neutral position along each axis the tool may be when an episode starts, m. Were it always at the
+very same place, a policy would know an episode's first observation by that alone, and what it learned from there would
+not hold for a hand that has opened the drawer and come back."""
+
 OBJECT_BEHIND_FRONT = (0.040, 0.060)
 OBJECT_SIDEWAYS = (-0.035, 0.035)
 """Region of the object within the drawer, m."""
@@ -57,6 +62,8 @@ BAR_PARKED: Vector = (-2.0, 0.0, -20.0)
 
 class DrawerGraspEnv(CountertopEnv):
     """An object in a drawer. Solved when both fingers hold it above the drawer.
+
+    The tool starts within `START_SPREAD` of the neutral position, hand down.
 
     Keywords: those of `CountertopEnv`, and `drawer`, the start of an episode:
 
@@ -123,6 +130,8 @@ class DrawerGraspEnv(CountertopEnv):
             pybullet.resetBasePositionAndOrientation(
                 self._bar_body, place, (0.0, 0.0, 0.0, 1.0), physicsClientId=self._client
             )
+        x, y, z = (value + float(random.uniform(-START_SPREAD, START_SPREAD)) for value in NEUTRAL_POSITION)
+        self.arm.start_at((x, y, z))
 
     def _succeeded(self) -> bool:
         (_, _, z), _ = self.object_pose()
