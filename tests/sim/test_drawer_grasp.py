@@ -6,11 +6,13 @@ import pytest
 
 import qsft_robot.sim
 from qsft_robot.errors import ConfigurationError
+from qsft_robot.sim.countertop.arm import NEUTRAL_POSITION
 from qsft_robot.sim.countertop.drawer_grasp import (
     CLOSED_RANGE,
     DRAWER_TRAVEL,
     DRAWER_X,
     OPEN_RANGE,
+    START_SPREAD,
     DrawerGraspEnv,
 )
 
@@ -49,6 +51,21 @@ def test_starts(make):
             env.reset(seed=seed)
             assert low - 1e-4 <= env.drawer_opening() <= high + 1e-4
             assert env.bar_in_play is (start == "blocked")
+
+
+@pytest.mark.parametrize("start", ["open", "closed", "blocked"])
+def test_the_hand_starts_at_rest_somewhere_near_neutral(make, start):
+    env = make(drawer=start)
+    positions = []
+    for seed in range(20):
+        env.reset(seed=seed)
+        positions.append(env.tool_position)
+        assert np.abs(env.tool_tilt).max() < 0.01
+        env.step(np.zeros(7, np.float32))
+        assert env.tool_position == pytest.approx(positions[-1], abs=5e-4)
+    away = np.array(positions) - NEUTRAL_POSITION
+    assert np.abs(away).max() < START_SPREAD + 0.002
+    assert (np.ptp(away, axis=0) > START_SPREAD).all()
 
 
 def test_mixed_draws_open_and_closed_by_the_seed(make):
