@@ -32,8 +32,10 @@ DRAWER_FRICTION = 1.5
 """Force that holds the drawer where it is, N."""
 
 CLOSED_RANGE = (0.0, 0.006)
-OPEN_RANGE = (0.105, 0.12)
-"""Opening of the drawer at the start of an episode, m."""
+"""Opening of a closed drawer at the start of an episode, m."""
+
+OPEN_RANGE = (0.105, 0.135)
+"""How far somebody who opened the drawer meant to, m: every other one to its stop, where pushing it open ends too."""
 
 START_SPREAD = 0.03
 """How far from the neutral position along each axis the tool may be when an episode starts, m. Were it always at the
@@ -41,8 +43,13 @@ very same place, a policy would know an episode's first observation by that alon
 not hold for a hand that has opened the drawer and come back."""
 
 OBJECT_BEHIND_FRONT = (0.040, 0.060)
+OBJECT_BEHIND_OPEN_FRONT = (0.025, 0.065)
+"""Region of the object behind the front of a closed and of an open drawer, m: when one is opened, things slide in it.
+A policy that could tell a drawer that was open from one that it opened would not carry over what it learned from one
+to the other."""
+
 OBJECT_SIDEWAYS = (-0.035, 0.035)
-"""Region of the object within the drawer, m."""
+"""Region of the object across the drawer, m."""
 
 LIFT = 0.03
 """How far the object's lower end must be above the drawer's rim, m (with the object upright)."""
@@ -117,10 +124,11 @@ class DrawerGraspEnv(CountertopEnv):
         if start == "mixed":
             start = ("open", "closed")[int(random.integers(2))]
         self.bar_in_play = start == "blocked"
-        opening = float(random.uniform(*(OPEN_RANGE if start == "open" else CLOSED_RANGE)))
-        self._set_drawer(0.0 if self.bar_in_play else opening)
+        opened = start == "open"
+        opening = float(random.uniform(*(OPEN_RANGE if opened else CLOSED_RANGE)))
+        self._set_drawer(0.0 if self.bar_in_play else min(opening, DRAWER_TRAVEL))
         index = self._choose_object()
-        behind = float(random.uniform(*OBJECT_BEHIND_FRONT))
+        behind = float(random.uniform(*(OBJECT_BEHIND_OPEN_FRONT if opened else OBJECT_BEHIND_FRONT)))
         sideways = float(random.uniform(*OBJECT_SIDEWAYS))
         yaw = float(random.uniform(-pi, pi))
         self._place(index, DRAWER_X + self.drawer_opening() - behind, sideways, DRAWER_FLOOR, yaw)
