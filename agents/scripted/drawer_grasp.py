@@ -1,7 +1,7 @@
 """Scripted agent for `DrawerGraspEnv`: grasps from an open drawer, and mostly only opens a closed one.
 
 Opening and grasping are thus seen in separate episodes; a policy has to stitch them. After opening, the arm goes back
-to the neutral pose, near which episodes with an open drawer begin, and wanders about above the drawer.
+to where an episode might begin, and wanders about above the drawer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from qsft_robot.sim.countertop.drawer_grasp import (
     DRAWER_FLOOR,
     DRAWER_TRAVEL,
     DRAWER_X,
+    START_SPREAD,
     DrawerGraspEnv,
 )
 
@@ -79,7 +80,8 @@ class ScriptedDrawerGrasp(ScriptedAgent):
             yield from self._lift_bar()
         if self._scene.drawer_opening() < OPENED:
             yield from self._open_drawer()
-            yield from self._move(neutral, OPEN, tolerance=0.02, limit=8)
+            start = neutral + self._random.uniform(-START_SPREAD, START_SPREAD, 3)
+            yield from self._move(start, OPEN, tolerance=0.01, limit=8)
             if stops_after_opening:
                 yield from self._wander()
         yield from self._grasp()
