@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,22 @@ from qsft_robot.hardware.robot_env import RobotEnv
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_TASK = "pick_place"
+SCENE_OPTIONS = ("object_set", "drawer")
+"""Which of a task's options are of the scene, and not of how it is observed."""
 
-def deploy(config: DeployConfig, agent: Agent, agent_report: Any = None) -> dict[str, Any]:
+
+def deploy(
+    config: DeployConfig, agent: Agent, agent_report: Any = None, task: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Play the episodes; the arm holds on every way out.
 
     Args:
         config: the command's configuration.
         agent: what acts.
         agent_report: callable whose result is added to the report, for example a remote policy's latencies.
+        task: what a checkpoint says of its task, {"sim", "env_id", "options"}: simulated and virtual arms show that
+            scene, and what is recorded bears that name; None for `DEFAULT_TASK`.
 
     Returns:
         Success rate with its 95% interval, the control loop's report, and where things were written.
@@ -43,6 +52,11 @@ def deploy(config: DeployConfig, agent: Agent, agent_report: Any = None) -> dict
     """
     description = RobotDescription.load(config.robot.description)
     arm = make_arm(config.robot.adapter, description, config.robot.dry_run)
+    scene = getattr(arm, "inner", arm)
+    if task is not None and hasattr(scene, "choose_scene"):
+        options = {key: value for key, value in task["options"].items() if key in SCENE_OPTIONS}
+        scene.choose_scene(task["env_id"], options)
+    name = config.task or (DEFAULT_TASK if task is None else task["sim"])
     env = RobotEnv(arm, make_operator(config, arm), config.max_episode_steps, config.policy_rate, config.wait_for_image)
     folder = Path(config.run or f"runs/deploy/{config.robot.name}/{time.strftime('%Y-%m-%d-%H%M%S')}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +65,7 @@ def deploy(config: DeployConfig, agent: Agent, agent_report: Any = None) -> dict
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.callback(env.close)
-        store = stack.enter_context(_open_store(config, env, folder))
+        store = stack.enter_context(_open_store(config, name, env, folder))
         watchers = _watchers(config, env, folder, stack)
         try:
             for index in range(config.episodes):
@@ -122,16 +136,16 @@ def make_operator(config: DeployConfig, arm: ArmAdapter) -> Operator:
     return SceneOperator()
 
 
-def _open_store(config: DeployConfig, env: RobotEnv, folder: Path) -> TrajectoryStore:
+def _open_store(config: DeployConfig, task: str, env: RobotEnv, folder: Path) -> TrajectoryStore:
     path = Path(config.dataset) if config.dataset is not None else folder / "episodes.zarr"
     if path.exists():
-        return TrajectoryStore.open(path, "r+", task=config.task)
+        return TrajectoryStore.open(path, "r+", task=task)
     path.parent.mkdir(parents=True, exist_ok=True)
     return TrajectoryStore.create(
         path,
         observation_space=env.observation_space,
         action_dimension=int(env.action_space.shape[0]),  # type: ignore[index]
-        task=config.task,
+        task=task,
         attributes={"robot": config.robot.name, "description": env.arm.description.name},
     )
 

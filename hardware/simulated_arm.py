@@ -54,6 +54,11 @@ class SimulatedArm(ArmAdapter):
         """Whether the task was solved since the last reset."""
         return self.countertop is not None and self.countertop.succeeded
 
+    def choose_scene(self, env_id: str, options: dict[str, Any]) -> None:
+        """Be the scene of another task from the next connection on; pictures stay of the size of the description's."""
+        self._env_id = env_id
+        self._options = {**options, **self._options}
+
     def reset_scene(self, seed: int) -> None:
         """Start the episode of that seed: scene and arm are put back."""
         self._require_connection()

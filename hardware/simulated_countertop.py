@@ -39,7 +39,7 @@ class SimulatedCountertop:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Start the episode of that seed; the arm is in its neutral pose."""
+        """Start the episode of that seed; the arm is where the task starts it."""
         self.env.reset(seed=seed)
         self._steps, self._left_over, self.succeeded = 0, 0.0, False
 

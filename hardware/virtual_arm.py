@@ -55,6 +55,7 @@ class VirtualArmConfig:
     description: str = setting("virtual", "robot description: a name or the path of a YAML file")
     env_id: str = setting("qsft_robot/PickPlace-v0", "the countertop task")
     object_set: str = setting("train", "which object kinds appear")
+    drawer: str | None = setting(None, "how the drawer is when an episode starts; null: as the task has it")
     faults: list[str] = setting([], "mistakes to plant")
 
 
@@ -75,7 +76,8 @@ class VirtualArm:
         self.description = RobotDescription.load(config.description)
         camera = self.description.camera
         size = {"image_size": camera.height} if camera is not None else {}
-        options = {**size, "object_set": config.object_set, "max_episode_steps": 10**9}
+        drawer = {} if config.drawer is None else {"drawer": config.drawer}
+        options = {**size, **drawer, "object_set": config.object_set, "max_episode_steps": 10**9}
         self.world = SimulatedCountertop(config.env_id, options, self.description.names)
         self.faults = set(config.faults)
         self.ended = False

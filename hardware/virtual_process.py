@@ -71,6 +71,11 @@ class VirtualRos2Arm(Ros2Arm):
         """Whether the scene has detected success."""
         return self._success
 
+    def choose_scene(self, env_id: str, options: dict[str, Any]) -> None:
+        """Have the process, when it is started, show the scene of another task."""
+        words = {"env_id": env_id, **options}
+        self.process_words = [*(f"{key}={value}" for key, value in words.items()), *self.process_words]
+
     def reset_scene(self, seed: int) -> None:
         """Start the episode of that seed and wait until the first picture of it is here.
 

@@ -29,7 +29,7 @@ def main(config: DeployConfig) -> dict[str, Any]:
 
     assert config.checkpoint is not None
     agent = TokenAgent.from_checkpoint(config.checkpoint, config.decoding, temperature=config.temperature)
-    return deploy(config, agent)
+    return deploy(config, agent, task=agent.policy.task)
 
 
 if __name__ == "__main__":

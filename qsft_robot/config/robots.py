@@ -41,7 +41,9 @@ class DeployConfig:
     operator: Literal["auto", "keyboard", "scene"] = setting(
         "auto", "who begins and judges episodes: keyboard (or the ROS services), scene (simulated and virtual arms)"
     )
-    task: str = setting("pick_place", "name of the task, kept with what is recorded")
+    task: str | None = setting(
+        None, "name of the task, kept with what is recorded; null: the checkpoint's, or pick_place for a served policy"
+    )
     dataset: str | None = setting(None, "trajectory store to record into; null: <run>/episodes.zarr")
     bag: bool = setting(False, "record an MCAP bag beside it, which ROS tools read (extra rosbag)")
     visualise: Literal["no", "live", "file"] = setting("no", "show what happens in Rerun (extra visualisation)")

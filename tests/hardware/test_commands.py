@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from qsft_robot.config import load
 from qsft_robot.config.robots import CheckRobotConfig, DeployConfig, ServeConfig
 from qsft_robot.datasets.store import TrajectoryStore
 from qsft_robot.errors import ConfigurationError
-from qsft_robot.hardware import deployment
+from qsft_robot.hardware import adapter, deployment
 from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.operators import KeyboardOperator, SceneOperator
 from qsft_robot.hardware.reasons import Reason
+from qsft_robot.sim import DRAWER_GRASP
 
 
 class Reaching(Agent):
@@ -55,6 +57,30 @@ def test_episodes_on_an_arm_go_into_a_store(tmp_path: Path) -> None:
     assert written["control"]["command"]["steps"] > 0
     again = deployment.deploy(config, Reaching())
     assert len(TrajectoryStore.open(again["dataset"])) == 4
+
+
+def test_a_simulated_arm_shows_the_scene_of_the_checkpoints_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def make_arm(*arguments: Any) -> adapter.ArmAdapter:
+        made.append(adapter.make_arm(*arguments))
+        return made[-1]
+
+    class Looking(Reaching):
+        def act(self, observation: object) -> np.ndarray:
+            scenes.append(made[-1].countertop.env)
+            assert scenes[-1].drawer_opening() < 0.01
+            return super().act(observation)
+
+    scenes: list[Any] = []
+    monkeypatch.setattr(deployment, "make_arm", make_arm)
+    words = ["robot=simulated", "checkpoint=x", "episodes=1", "max_episode_steps=2", f"run={tmp_path}"]
+    task = {"sim": "drawer_grasp", "env_id": DRAWER_GRASP, "options": {"drawer": "closed", "image_size": 32}}
+    result = deployment.deploy(load(DeployConfig, words), Looking(), task=task)
+    assert scenes
+    assert TrajectoryStore.open(result["dataset"]).task == "drawer_grasp"
 
 
 def test_what_was_recorded_is_kept_when_the_policy_is_lost(tmp_path: Path) -> None:
