@@ -1,4 +1,4 @@
-"""Scripted agent for `DrawerGraspEnv`: grasps from an open drawer, and mostly only opens a closed one.
+"""Scripted agent for `DrawerGraspEnv`: grasps from an open drawer, and only opens a closed one.
 
 Opening and grasping are thus seen in separate episodes; a policy has to stitch them. After opening, the arm goes back
 to where an episode might begin, and wanders about above the drawer.
@@ -46,7 +46,8 @@ class DrawerGraspImperfections:
         grasp_height_noise: standard deviation of the grasp height, m (upwards only).
         dropped_phase: probability of leaving out closing the gripper.
         push_noise: standard deviation of the place where the hand goes down behind the drawer's front, m.
-        opening_only: probability of not grasping after having opened the drawer.
+        opening_only: probability of not grasping after having opened the drawer. Below 1 some episodes show the whole
+            task, which imitating the best episodes can copy.
     """
 
     action_noise: float = 0.1
@@ -54,7 +55,7 @@ class DrawerGraspImperfections:
     grasp_height_noise: float = 0.005
     dropped_phase: float = 0.04
     push_noise: float = 0.012
-    opening_only: float = 0.95
+    opening_only: float = 1.0
 
 
 class ScriptedDrawerGrasp(ScriptedAgent):

@@ -53,7 +53,7 @@ def test_without_imperfections_nearly_every_episode_succeeds_in_time(make, task,
 def test_by_default_about_two_episodes_in_five_succeed(make, task):
     env = make(task)
     episodes = play(env, make_scripted_agent(env), range(1000))
-    # It is 0.42 and 0.44 in 8,000 episodes; the standard deviation of a thousand is 0.016.
+    # It is 0.42 in 8,000 episodes of both; the standard deviation of a thousand is 0.016.
     assert 0.37 < share(episodes) < 0.47
     lengths = [len(episode) for episode in episodes if episode.success]
     assert np.mean(lengths) < 0.75 * env.unwrapped.max_episode_steps
@@ -67,7 +67,7 @@ def test_opening_and_grasping_are_seen_in_separate_episodes(make):
         solved.append(rollout(agent, env, seed).success)
         opened.append(env.unwrapped.drawer_opening() > 0.1)
     assert np.mean(opened) > 0.9
-    assert np.mean(solved) < 0.15
+    assert not any(solved)
     open_env = make(DRAWER_GRASP, drawer="open")
     assert share(play(open_env, make_scripted_agent(open_env), range(60))) > 0.7
 
