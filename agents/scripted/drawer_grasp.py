@@ -48,14 +48,16 @@ class DrawerGraspImperfections:
         push_noise: standard deviation of the place where the hand goes down behind the drawer's front, m.
         opening_only: probability of not grasping after having opened the drawer. Below 1 some episodes show the whole
             task, which imitating the best episodes can copy.
+        gives_up: probability of not trying again after a grasp that failed.
     """
 
     action_noise: float = 0.1
-    grasp_noise: float = 0.009
+    grasp_noise: float = 0.010
     grasp_height_noise: float = 0.005
     dropped_phase: float = 0.04
     push_noise: float = 0.012
     opening_only: float = 1.0
+    gives_up: float = 0.5
 
 
 class ScriptedDrawerGrasp(ScriptedAgent):
@@ -86,6 +88,11 @@ class ScriptedDrawerGrasp(ScriptedAgent):
             if stops_after_opening:
                 yield from self._wander()
         yield from self._grasp()
+        # The episode would have ended with the object lifted.
+        while self._random.uniform() >= wrong.gives_up:
+            x, y, _ = self._scene.tool_position
+            yield from self._stay(np.array([x, y, LIFT_HEIGHT]), OPEN, 2)
+            yield from self._grasp()
         while True:
             yield neutral, CLOSE
 
