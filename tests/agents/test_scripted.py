@@ -72,6 +72,16 @@ def test_opening_and_grasping_are_seen_in_separate_episodes(make):
     assert share(play(open_env, make_scripted_agent(open_env), range(60))) > 0.7
 
 
+def test_at_the_drawer_trying_again_after_a_miss_helps(make):
+    env = make(DRAWER_GRASP, drawer="open")
+    again, never = (
+        share(play(env, make_scripted_agent(env, perfect=True, grasp_noise=0.025, gives_up=gives_up), range(30)))
+        for gives_up in (0.0, 1.0)
+    )
+    assert never < 0.8
+    assert again > never + 0.1
+
+
 @pytest.mark.parametrize("task", [PICK_PLACE, DRAWER_GRASP])
 def test_a_seed_decides_what_the_agent_does(make, task):
     env = make(task)
