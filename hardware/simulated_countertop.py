@@ -16,6 +16,9 @@ class SimulatedCountertop:
         env_id: registered id of a countertop environment with image observations.
         options: keywords of its constructor.
         joint_names: the six arm joints and the finger, in the order of positions here.
+
+    Raises:
+        ConfigurationError: `env_id` is no countertop environment or takes other options, or the joints are not seven.
     """
 
     def __init__(self, env_id: str, options: dict[str, Any], joint_names: tuple[str, ...]) -> None:
@@ -24,7 +27,13 @@ class SimulatedCountertop:
         import qsft_robot.sim  # noqa: F401  (registers the environments)
         from qsft_robot.sim.countertop import environment
 
-        made = gymnasium.make(env_id, **options).unwrapped
+        try:
+            made = gymnasium.make(env_id, **options).unwrapped
+        except TypeError:
+            raise ConfigurationError(
+                f"{env_id} is no countertop environment that takes {', '.join(sorted(options))}: a simulated arm "
+                "needs a policy for one"
+            ) from None
         if not isinstance(made, environment.CountertopEnv):
             raise ConfigurationError(f"{env_id} is no countertop environment")
         if len(joint_names) != 7:

@@ -19,6 +19,7 @@ from qsft_robot.hardware import adapter, deployment
 from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.operators import KeyboardOperator, SceneOperator
 from qsft_robot.hardware.reasons import Reason
+from qsft_robot.hardware.simulated_arm import SimulatedArm
 from qsft_robot.sim import DRAWER_GRASP
 
 
@@ -81,6 +82,14 @@ def test_a_simulated_arm_shows_the_scene_of_the_checkpoints_task(
     result = deployment.deploy(load(DeployConfig, words), Looking(), task=task)
     assert scenes
     assert TrajectoryStore.open(result["dataset"]).task == "drawer_grasp"
+
+
+def test_a_simulated_arm_refuses_a_scene_without_an_arm() -> None:
+    arm = adapter.make_arm("simulated", PATIENT)
+    assert isinstance(arm, SimulatedArm)
+    arm.choose_scene("qsft_robot/Wordle-v0", {})
+    with pytest.raises(ConfigurationError, match="Wordle-v0 is no countertop environment"):
+        arm.connect()
 
 
 def test_what_was_recorded_is_kept_when_the_policy_is_lost(tmp_path: Path) -> None:
