@@ -31,6 +31,16 @@ def test_every_method_is_met_once_before_any_is_repeated() -> None:
     ]  # fmt: skip
 
 
+def test_only_a_repetition_that_was_asked_for_has_to_be_of_a_method_that_is_compared() -> None:
+    config, suite = configured('suite.methods=["cql","qsft"]')
+    assert [(cell.method, cell.seed) for cell in cells_of(config, suite)] == [
+        ("cql", 0), ("qsft", 0), ("qsft", 1), ("qsft", 2),
+    ]  # fmt: skip
+    config, suite = configured('suite.methods=["cql","qsft"]', 'suite.repeated=["bc"]')
+    with pytest.raises(ConfigurationError, match="repeated names 'bc'"):
+        list(cells_of(config, suite))
+
+
 def test_a_cell_takes_the_shared_settings_and_then_its_own_words(tmp_path: Path) -> None:
     config, _ = configured("training.steps=77", "tokenization.bins=32", "sim.options.observation=state")
     plain = experiment_of(config, Cell("bc", 0, 50), tmp_path)

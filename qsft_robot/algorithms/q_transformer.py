@@ -3,10 +3,21 @@
     loss = 1/2 (Q(s, a) - y)^2 + alpha / 2 * mean over a' != a of Q(s, a')^2                          (Eq. 2)
     y    = max(Monte-Carlo return, n-step return and discount^n * max_a' Q_target(s_n, a'))         (Sec. 4.3, 4.4)
 
-with max over the next dimension's Q as the target of every dimension but the last (Eq. 1). Q = sigmoid(output), since
-returns lie in [0, 1] (ValueRange). The reward enters at the last dimension only, terminal steps bootstrap nothing,
-decoding takes no random actions and uses the very logits that training fits: each of these is a known defect of a
-public implementation, and has a regression test here.
+with max over the next dimension's Q as the target of every dimension but the last (Eq. 1). Where the behaviour policy
+takes a token with probability pi, the loss is least at
+
+    Q = pi y / (pi + alpha (1 - pi) / (bins - 1)),
+
+so that a token that is taken once in 64 times loses half of its target at alpha = 1, and the token before it backs up
+what is left.
+
+The Monte-Carlo bound undoes that along an episode that succeeded. A success that no single episode holds has the chain
+of backups alone: the longer it is and the wider the data scatter, the less arrives at its beginning, and the lower
+`conservative_weight` has to be (docs/benchmark.md, the drawer).
+
+Q = sigmoid(output), since returns lie in [0, 1] (ValueRange). The reward enters at the last dimension only, terminal
+steps bootstrap nothing, decoding takes no random actions and uses the very logits that training fits: each of these is
+a known defect of a public implementation, and has a regression test here.
 """
 
 from __future__ import annotations

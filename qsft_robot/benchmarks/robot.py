@@ -58,7 +58,8 @@ def cells_of(config: BenchmarkConfig, suite: RobotSuiteConfig) -> Iterator[Cell]
         raise ConfigurationError("suite.sizes says how many episodes to collect; it does not go with dataset=")
     repeated = suite.methods if suite.repeated is None else suite.repeated
     unknown = [name for name in repeated if name not in suite.methods]
-    if unknown:
+    # Who chooses other methods need not know which of the suite's own are repeated.
+    if unknown and repeated != load(BenchmarkConfig, [f"suite={suite.name}"]).suite.repeated:  # type: ignore[attr-defined]
         raise ConfigurationError(
             f"suite.repeated names '{unknown[0]}', which is not in suite.methods={suite.methods}: say which of those "
             "get several training seeds, for example suite.repeated=[], or null for all of them"

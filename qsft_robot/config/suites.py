@@ -49,7 +49,7 @@ class RobotSuiteConfig(SuiteConfig):
         "what is compared: an algorithm each, with words of its own after it, as 'qsft algorithm.beta=5'",
     )
     repeated: list[str] | None = setting(
-        ["bc", "q_transformer", "qsft"], "methods that are trained with every seed; null: all of them"
+        ["bc", "q_transformer", "qsft"], "methods that are trained with every seed; null: all of suite.methods"
     )
     seeds: int = setting(3, "training seeds of the repeated methods", minimum=1)
     sizes: list[int] = setting([], "numbers of episodes to collect, for sample efficiency", minimum=2)

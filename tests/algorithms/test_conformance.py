@@ -239,6 +239,20 @@ def test_n_step_targets_are_those_of_the_definition() -> None:
                 assert float(targets[segment, start, 1]) == pytest.approx(expected, abs=1e-6)
 
 
+def test_q_transformers_pessimism_costs_every_token_the_share_that_its_docstring_gives() -> None:
+    pessimism, taken = 0.2, 0.5  # the uniform behaviour policy of two bins
+    algorithm = make("q_transformer", f"conservative_weight={pessimism}", "monte_carlo_bound=false")
+    train(algorithm, tabular.all_transitions(), 1000)
+    states, right = {"state": torch.eye(tabular.STATES)[:, None]}, torch.ones(tabular.STATES, 2, dtype=torch.int64)
+    with torch.no_grad():
+        values = algorithm.values(algorithm.all_logits(states, right))
+    assert values is not None
+    kept = taken / (taken + pessimism * (1.0 - taken))
+    backups = torch.arange(tabular.STATES - 1, -1, -1)
+    expected = torch.stack([kept * kept**token * (tabular.DISCOUNT * kept**2) ** backups for token in (1, 0)], dim=-1)
+    torch.testing.assert_close(values[..., 1], expected, atol=0.03, rtol=0.0)
+
+
 def test_cql_pushes_down_what_its_own_policy_would_draw() -> None:
     algorithm = make("cql")
     assert isinstance(algorithm, CQL)
