@@ -12,8 +12,8 @@ so that a token that is taken once in 64 times loses half of its target at alpha
 what is left.
 
 The Monte-Carlo bound undoes that along an episode that succeeded. A success that no single episode holds has the chain
-of backups alone: the longer it is and the wider the data scatter, the less arrives at its beginning, and the lower
-`conservative_weight` has to be (docs/benchmark.md, the drawer).
+of backups alone: the longer it is and the wider the data scatter, the less arrives at its beginning. There a lower
+`conservative_weight` is better, as long as it still holds Q down (docs/benchmark.md, the drawer: 1, 0.1 and 0.01).
 
 Q = sigmoid(output), since returns lie in [0, 1] (ValueRange). The reward enters at the last dimension only, terminal
 steps bootstrap nothing, decoding takes no random actions and uses the very logits that training fits: each of these is
