@@ -74,6 +74,7 @@ def made_up(method: str, seed: int, successes: list[int]) -> dict[str, Any]:
     return {
         "task_types": [""] * len(successes),
         "method": method, "size": None, "training_seed": seed, "successes": successes, "decoding": "greedy",
+        "by_decoding": {"greedy": float(np.mean(successes)), "sample": 0.125 * seed},
         "returns": [float(success) for success in successes],
         "evaluation_seeds": list(range(len(successes))), "seconds": {"total": 60.0},
     }  # fmt: skip
@@ -91,6 +92,7 @@ def test_rows_pool_the_seeds_and_pair_the_episodes(tmp_path: Path) -> None:
     data = {"success_rate": 0.4, "success_interval": (0.3, 0.5), "return": 0.4}
     text = table("pick_place", list(rows.values()), data)
     assert "| bc |" in text and "+0.500" in text
+    assert "| success, decoded by | greedy | sample |" in text and "| qsft | 0.750 | 0.062 |" in text
     draw(list(rows.values()), data, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from qsft_robot.evaluation.statistics import by_task_type, mean_interval, paired_difference, wilson_interval
 
+BAR_HEIGHT = 0.3
+"""Inches of the picture for a bar, so that its label fits."""
+
 
 def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[str, Any]]:
     """One row per method and dataset size, over its training seeds.
@@ -41,6 +44,10 @@ def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[st
                 ),
                 "by_training_seed": successes.mean(axis=1).tolist(),
                 "decodings": [member["decoding"] for member in members],
+                "success_by_decoding": {
+                    way: float(np.mean([member["by_decoding"][way] for member in members]))
+                    for way in members[0]["by_decoding"]
+                },
                 "difference": _difference(groups.get((reference, size)), members),
                 "minutes": float(np.mean([member["seconds"]["total"] for member in members])) / 60.0,
             }
@@ -82,6 +89,12 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]
             f"| {low:.3f} to {high:.3f} | {row['return']:.3f} "
             f"| {row['return_interval'][0]:.3f} to {row['return_interval'][1]:.3f} | {gap} | {decodings} |"
         )
+    ways = list(dict.fromkeys(way for row in rows for way in row["success_by_decoding"]))
+    lines += ["", f"| success, decoded by | {' | '.join(ways)} |", f"|---|{'---|' * len(ways)}"]
+    for row in rows:
+        rates = row["success_by_decoding"]
+        name = row["method"] if row["size"] is None else f"{row['method']}, {row['size']} episodes"
+        lines.append(f"| {name} | {' | '.join(f'{rates[way]:.3f}' if way in rates else '' for way in ways)} |")
     kinds = sorted({kind for row in rows for kind in row["by_task_type"]})
     if len(kinds) > 1:
         lines += ["", f"| method | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
@@ -106,8 +119,9 @@ def draw(rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any], path: Path)
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7.0, 4.0), layout="constrained")
     sizes = sorted({row["size"] for row in rows if row["size"] is not None})
+    height = 4.0 if len(sizes) > 1 else max(4.0, BAR_HEIGHT * len(rows))
+    figure, axes = pyplot.subplots(figsize=(7.0, height), layout="constrained")
     if len(sizes) > 1:
         for method in dict.fromkeys(row["method"] for row in rows):
             mine = sorted((row for row in rows if row["method"] == method), key=lambda row: row["size"])
