@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 
 from qsft_robot.evaluation.statistics import by_task_type, mean_interval, paired_difference, wilson_interval
 
-BAR_HEIGHT = 0.3
-"""Inches of the picture for a bar, so that its label fits."""
+BAR_HEIGHT = 0.4
+"""Inches of the picture for a bar: two lines of a label."""
+LABEL_WIDTH = 45
+"""Characters of a label's line."""
 
 
 def tabulate(cells: Sequence[Mapping[str, Any]], reference: str) -> list[dict[str, Any]]:
@@ -134,7 +137,7 @@ def draw(rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any], path: Path)
         axes.legend()
     else:
         ordered = sorted(rows, key=lambda row: row["success_rate"])
-        names = [row["method"] for row in ordered]
+        names = [textwrap.fill(row["method"], LABEL_WIDTH, break_on_hyphens=False) for row in ordered]
         axes.barh(names, [row["success_rate"] for row in ordered], xerr=_errors(ordered), capsize=3, color="#4878a8")
     data_rate = data["success_rate"]
     line = axes.axhline if len(sizes) > 1 else axes.axvline
