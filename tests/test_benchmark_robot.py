@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from qsft_robot.benchmarks.cells import Cell
@@ -121,6 +126,30 @@ def test_cells_are_made_several_at_a_time(tmp_path: Path) -> None:
     assert [row["method"] for row in result["rows"]] == ["bc", "cql", "qsft"], "in the order of suite.methods"
     assert len(list(tmp_path.rglob("policy.json"))) == 1, "bc and qsft share their pi_phi, which was trained once"
     assert json.dumps(run(configured(*words)[0])["rows"]) == json.dumps(result["rows"]), "as one process finds them"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_benchmark_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
+    endless = {"training.steps": "100000", "training.behaviour_steps": "100000"}
+    words = ["=".join([key, endless.get(key, value)]) for key, value in (word.split("=", 1) for word in SMALL)]
+    words += ["training.early_stopping=false", 'suite.methods=["bc","cql","filtered_bc","return_conditioned"]']
+    command = [sys.executable, "-m", "qsft_robot.benchmark", "suite=robot", "sim=pick_place", *words]
+    benchmark = psutil.Popen(
+        [*command, "suite.processes=2", f"run={tmp_path}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    processes = []
+    try:
+        while benchmark.poll() is None and len(list(tmp_path.rglob("metrics.jsonl"))) < 2:
+            time.sleep(0.2)
+        processes = benchmark.children(recursive=True)
+        assert len(processes) >= 2, "two cells at a time"
+        benchmark.send_signal(number)
+        _, alive = psutil.wait_procs([benchmark, *processes], timeout=60)
+        assert not alive
+    finally:
+        for process in [benchmark, *processes]:
+            if process.is_running():
+                process.kill()
 
 
 def test_a_finished_cell_is_not_made_again(tmp_path: Path) -> None:

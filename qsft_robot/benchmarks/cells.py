@@ -14,10 +14,12 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +113,23 @@ def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
     # As an exception, so that what the process has started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A benchmark that was killed takes nothing with it; nobody would want what its processes go on with."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _make_chain(chain: Sequence[tuple[Cell, TrainConfig]], place: Workplace) -> list[dict[str, Any]]:
-    return [make_cell(cell, experiment, place) for cell, experiment in chain]
+    try:
+        return [make_cell(cell, experiment, place) for cell, experiment in chain]
+    except (SystemExit, KeyboardInterrupt):
+        # The executor would hand it back as a failure and begin with the next chain.
+        os._exit(TERMINATED)
 
 
 def _chain(experiment: TrainConfig, folder: Path) -> str:
