@@ -11,6 +11,7 @@ With `checkpoint=` a policy plays: what it does, and what comes of it, is what t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from qsft_robot.command import run
@@ -18,6 +19,8 @@ from qsft_robot.config.commands import CollectConfig
 
 if TYPE_CHECKING:
     from qsft_robot.config import TrainConfig
+
+logger = logging.getLogger("qsft_robot.collect")
 
 
 def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]:
@@ -35,9 +38,10 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
     options = collection_options(config.sim)
     attributes: dict[str, Any] = {"environment": config.sim.env_id, "options": options}
     if isinstance(config, CollectConfig) and config.checkpoint is not None:
-        _check_notation(config.checkpoint, config.sim.name, options)
-        make = partial(make_policy, config.sim.env_id, options, config.checkpoint, config.decoding, config.temperature)
-        attributes |= {"checkpoint": config.checkpoint, "decoding": config.decoding}
+        _check_training(config.checkpoint, config.sim.name, options)
+        decoding = config.decoding or "sample"
+        make = partial(make_policy, config.sim.env_id, options, config.checkpoint, decoding, config.temperature)
+        attributes |= {"checkpoint": config.checkpoint, "decoding": decoding}
         if config.temperature is not None:
             attributes["temperature"] = config.temperature
     else:
@@ -54,8 +58,8 @@ def collect_as_configured(config: CollectConfig | TrainConfig) -> dict[str, Any]
     )
 
 
-def _check_notation(checkpoint: str, sim: str, options: dict[str, Any]) -> None:
-    """Refuse a policy that was told of what there is in other words than these options do.
+def _check_training(checkpoint: str, sim: str, options: dict[str, Any]) -> None:
+    """Warn of a policy of another task, and refuse one that was told of what there is in other words than here.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -65,7 +69,10 @@ def _check_notation(checkpoint: str, sim: str, options: dict[str, Any]) -> None:
     from qsft_robot.errors import ConfigurationError
     from qsft_robot.training.policy_files import describe_policy, find_policy
 
-    known = collection_options(from_dict(TrainConfig, describe_policy(find_policy(checkpoint))["config"]).sim)
+    trained = from_dict(TrainConfig, describe_policy(find_policy(checkpoint))["config"]).sim
+    if trained.name != sim:
+        logger.warning("%s was trained for sim=%s, and plays sim=%s here", checkpoint, trained.name, sim)
+    known = collection_options(trained)
     for key in differently_told(known, options):
         raise ConfigurationError(
             f"{checkpoint} was trained with options.{key}={known[key]}, and sim={sim} has {options[key]}: "

@@ -20,7 +20,7 @@ from qsft_robot.command import run
 from qsft_robot.config.commands import DatasetConfig
 from qsft_robot.errors import ConfigurationError, StoreError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("qsft_robot.dataset")
 
 SHOWN = 10
 """Problems and episodes that a message lists at most."""

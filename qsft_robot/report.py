@@ -13,7 +13,7 @@ from typing import Any
 from qsft_robot.command import run
 from qsft_robot.config.commands import ReportConfig
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("qsft_robot.report")
 
 
 def main(config: ReportConfig) -> dict[str, Any]:

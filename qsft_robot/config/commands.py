@@ -32,8 +32,8 @@ class CollectConfig:
 
     sim: SimConfig = choice("pick_place", "the environment")
     checkpoint: str | None = setting(None, "checkpoint or run folder of what plays; null: the scripted agent")
-    decoding: Literal["greedy", "sample", "sharp", "mode"] = setting(
-        "sample", "how actions are drawn from a checkpoint"
+    decoding: Literal["greedy", "sample", "sharp", "mode"] | None = setting(
+        None, "how actions are drawn from a checkpoint; null: sample"
     )
     temperature: float | None = setting(None, "of sharp and mode; null: that of training, there 0.2 and 1", above=0)
     preset: str = choice("default", "a set of sizes: default, smoke (seconds), full (hours)")
@@ -47,6 +47,8 @@ class CollectConfig:
         """Rules between the fields."""
         if self.checkpoint is not None and dict(getattr(self.sim, "imperfections", {})):
             yield "sim.imperfections are the scripted agent's: leave them out, or checkpoint="
+        if self.decoding is not None and self.checkpoint is None:
+            yield f"decoding={self.decoding} is for what a checkpoint does: give checkpoint=<run folder>, or leave it out"
         if self.temperature is not None and (self.checkpoint is None or self.decoding not in ("sharp", "mode")):
             yield "temperature is for checkpoint= with decoding=sharp or mode: give both, or leave it out"
 

@@ -143,6 +143,7 @@ def test_command(command: Callable[..., subprocess.CompletedProcess[str]], make_
     run = make_run(tmp_path / "run")
     done = command("report", str(run))
     assert done.returncode == 0, done.stderr
+    assert f"open {run / 'report.html'} in a browser" in done.stderr
     result = json.loads(done.stdout)
     assert Path(result["report"]) == run / "report.html" and result["bytes"] == (run / "report.html").stat().st_size
     assert command("report", f"runs=[{run},{run}]", "output=both.html").returncode == 0

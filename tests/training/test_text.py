@@ -539,6 +539,8 @@ def test_what_a_policy_does_can_be_collected_and_learned_from(run: Path, tmp_pat
         collect(load(CollectConfig, [*words, "temperature=2"]))
     with pytest.raises(ConfigurationError, match="temperature is for checkpoint= with decoding=sharp or mode"):
         load(CollectConfig, [*words, "decoding=greedy"])
+    with pytest.raises(ConfigurationError, match="decoding=greedy is for what a checkpoint does"):
+        load(CollectConfig, ["sim=wordle", "decoding=greedy"])
     with pytest.raises(ConfigurationError, match="imperfections are the scripted agent's"):
         load(CollectConfig, [*words, "sim.imperfections={random_guess: 0.5}"])
     with pytest.raises(QsftRobotError, match="nowhere"):
