@@ -48,7 +48,7 @@ class CollectConfig:
         if self.checkpoint is not None and dict(getattr(self.sim, "imperfections", {})):
             yield "sim.imperfections are the scripted agent's: leave them out, or checkpoint="
         if self.decoding is not None and self.checkpoint is None:
-            yield f"decoding={self.decoding} is for what a checkpoint does: give checkpoint=<run folder>, or leave it out"
+            yield f"decoding={self.decoding} is for what a checkpoint does: give checkpoint= too, or leave it out"
         if self.temperature is not None and (self.checkpoint is None or self.decoding not in ("sharp", "mode")):
             yield "temperature is for checkpoint= with decoding=sharp or mode: give both, or leave it out"
 
