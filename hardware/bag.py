@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 import threading
 import time
 from pathlib import Path
 from typing import Any, Self
 
-from qsft_robot.errors import MissingExtraError
+from qsft_robot.errors import DataError, MissingExtraError
+from qsft_robot.hardware.adapter import ArmError
 from qsft_robot.hardware.description import RobotDescription
-from qsft_robot.hardware.ros2_support import Ros2Node
+from qsft_robot.hardware.ros2_support import Ros2Node, require_rclpy
 
-logger = logging.getLogger(__name__)
-
-DISCOVERY_SECONDS = 5.0
-"""How long to wait for the first message of the arm's own topics: until ROS has found them, nothing is recorded."""
+DISCOVERY_SECONDS = 30.0
+"""How long to wait for the first message of each of the arm's own topics. ROS finds them after some tenths of a second,
+and after a missed announcement with the next one, 3 s later."""
 
 
 class BagRecorder:
     """Writes every message of the arm's topics, as it is on the wire; a context manager.
 
+    Entering it waits until the arm's joint states and images are heard: a bag lacks nothing of what follows.
+
     Args:
         description: names the topics.
         path: folder of the bag, which must not exist.
+
+    Raises:
+        DataError: the folder exists.
+        ArmError: on entering, a topic stayed silent for `DISCOVERY_SECONDS`.
+        MissingExtraError: on entering, the extra `rosbag` or `ros2` is missing.
     """
 
     def __init__(self, description: RobotDescription, path: Path) -> None:
+        if path.exists():
+            raise DataError(f"there is a bag at {path}: move it away, or give another run=")
         self._description, self._path = description, path
         self._lock = threading.Lock()
         self.messages: dict[str, int] = {}
@@ -38,6 +47,7 @@ class BagRecorder:
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
             raise MissingExtraError("rosbag", "recording a bag") from error
+        require_rclpy()
         from rclpy.qos import QoSProfile, ReliabilityPolicy
 
         self._writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
@@ -51,7 +61,12 @@ class BagRecorder:
             receive = self._receiver(connection, topic)
             self._ros.node.create_subscription(message_type, topic, receive, quality, raw=True)
         self._ros.start()
-        self._wait_for_sensors()
+        try:
+            self._wait_for_sensors()
+        except BaseException:
+            self.__exit__()
+            shutil.rmtree(self._path)
+            raise
         return self
 
     def _wait_for_sensors(self) -> None:
@@ -63,7 +78,10 @@ class BagRecorder:
                 return
             time.sleep(0.02)
         silent = ", ".join(topic for topic in sensors if not self.messages[topic])
-        logger.warning("the bag has no message of %s yet: is it published?", silent)
+        raise ArmError(
+            f"the bag heard nothing of {silent} for {DISCOVERY_SECONDS:g} s: is it published over ROS? "
+            "Without bag=true nothing waits for it"
+        )
 
     def __exit__(self, *error: object) -> None:
         self._ros.close()

@@ -161,7 +161,9 @@ def _watchers(config: DeployConfig, env: RobotEnv, folder: Path, stack: contextl
     if config.bag:
         from qsft_robot.hardware.bag import BagRecorder
 
-        stack.enter_context(BagRecorder(env.arm.description, folder / "bag"))
+        recorder = BagRecorder(env.arm.description, folder / "bag")
+        env.connect()  # the recorder waits for what the arm publishes, and a virtual one starts on connecting
+        stack.enter_context(recorder)
     return watchers
 
 

@@ -109,9 +109,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """
         super().reset(seed=seed)
         self.loop.check()
-        if not self.arm.is_connected:
-            self.arm.connect()
-            self.loop.start()
+        self.connect()
         self.loop.clear_target()
         self.operator.begin_episode(self.arm, int(seed or 0))
         self._arm_when_fresh()
@@ -122,6 +120,16 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._due = self.arm.clock()
         self._returned_at = None
         return self._observation(state), {"success": False}
+
+    def connect(self) -> None:
+        """Connect the arm, which stays disarmed, if it is not connected.
+
+        Raises:
+            ArmError: the arm does not answer.
+        """
+        if not self.arm.is_connected:
+            self.arm.connect()
+            self.loop.start()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Carry out one action.

@@ -74,11 +74,11 @@ def run(
             _complain(error)
             return 2
         if text is None:
-            _start_logging()
-            try:
-                text = to_json(dict(main(config) or {}))
-            except BaseException as error:
-                return _explain(error, config)
+            with _logging():
+                try:
+                    text = to_json(dict(main(config) or {}))
+                except BaseException as error:
+                    return _explain(error, config)
         with contextlib.suppress(BrokenPipeError):
             print(text, file=stream, flush=True)
     return 0
@@ -146,12 +146,20 @@ def _explain(error: BaseException, config: Any) -> int:
     raise error
 
 
-def _start_logging() -> None:
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Log to standard error; afterwards the process logs as it did before."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
+    before = logger.handlers[:], logger.level, logger.propagate
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers[:], level, logger.propagate = before
+        logger.setLevel(level)
 
 
 class _Formatter(logging.Formatter):

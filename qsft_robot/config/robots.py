@@ -55,6 +55,8 @@ class DeployConfig:
             yield "give checkpoint=<run folder>, or policy=ws://host:port of a served one"
         if self.policy is not None and self.temperature is not None:
             yield f"temperature={self.temperature:g} is for a checkpoint: give it to the policy's server"
+        if self.bag and self.robot.adapter == "simulated":
+            yield "bag=true records the topics of an arm, and robot=simulated has none: use robot=virtual"
 
 
 @settings

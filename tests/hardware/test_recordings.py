@@ -11,9 +11,11 @@ from patience import patient
 from qsft_robot.agents.base import Agent
 from qsft_robot.config import load
 from qsft_robot.config.robots import DeployConfig
-from qsft_robot.errors import MissingExtraError
-from qsft_robot.hardware import deployment
-from qsft_robot.hardware.description import RobotDescription
+from qsft_robot.errors import ConfigurationError, DataError, MissingExtraError
+from qsft_robot.hardware import bag, deployment
+from qsft_robot.hardware.adapter import ArmError
+from qsft_robot.hardware.bag import BagRecorder
+from qsft_robot.hardware.description import RobotDescription, changed
 
 
 class Reaching(Agent):
@@ -61,11 +63,35 @@ def test_a_bag_holds_the_topics_of_the_arm(tmp_path: Path) -> None:
     words = ["robot=virtual", "checkpoint=x", "episodes=1", "max_episode_steps=6", "bag=true", f"run={tmp_path}"]
     deployment.deploy(load(DeployConfig, words), Reaching())
     types = get_typestore(Stores.ROS2_JAZZY)
-    with Reader(tmp_path / "bag") as bag:
-        counts = {connection.topic: connection.msgcount for connection in bag.connections}
+    with Reader(tmp_path / "bag") as reader:
+        counts = {connection.topic: connection.msgcount for connection in reader.connections}
         assert all(count > 0 for count in counts.values()), counts
-        kinds = {connection.msgtype.split("/")[-1] for connection in bag.connections}
+        kinds = {connection.msgtype.split("/")[-1] for connection in reader.connections}
         assert {"JointState", "Image"} <= kinds
-        connection, _, raw = next(iter(bag.messages([c for c in bag.connections if c.msgtype.endswith("JointState")])))
+        connection, _, raw = next(
+            iter(reader.messages([c for c in reader.connections if c.msgtype.endswith("JointState")]))
+        )
         message = types.deserialize_cdr(raw, connection.msgtype)
         assert len(message.name) == len(message.position) > 0
+        times = {connection.msgtype.split("/")[-1]: time for connection, time, _ in reversed(list(reader.messages()))}
+    assert max(times["JointState"], times["Image"]) < times["JointTrajectory"], (
+        "the recorder was ready before the arm moved"
+    )
+    with pytest.raises(DataError, match="another run="):
+        BagRecorder(patient(), tmp_path / "bag")
+
+
+@pytest.mark.ros2
+def test_a_bag_of_silent_topics_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="needs the extra ros2")
+    pytest.importorskip("rosbags", reason="needs the extra rosbag")
+    monkeypatch.setattr(bag, "DISCOVERY_SECONDS", 0.2)
+    description = changed(patient(), ros2={"joint_states": "/elsewhere/joint_states"})
+    with pytest.raises(ArmError, match="/elsewhere/joint_states"):
+        BagRecorder(description, tmp_path / "bag").__enter__()
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_bag_of_an_arm_without_topics_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="robot=virtual"):
+        load(DeployConfig, ["robot=simulated", "checkpoint=x", "bag=true"])
