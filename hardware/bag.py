@@ -14,14 +14,15 @@ from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.ros2_support import Ros2Node, require_rclpy
 
 DISCOVERY_SECONDS = 30.0
-"""How long to wait for the first message of each of the arm's own topics. ROS finds them after some tenths of a second,
-and after a missed announcement with the next one, 3 s later."""
+"""How long to wait for the topics. ROS finds them after some tenths of a second, or after a missed announcement with
+the next one, 3 s later."""
 
 
 class BagRecorder:
     """Writes every message of the arm's topics, as it is on the wire; a context manager.
 
-    Entering it waits until the arm's joint states and images are heard: a bag lacks nothing of what follows.
+    Entering it waits until the arm's joint states and images are heard and who commands it is found: a bag lacks
+    nothing of what follows.
 
     Args:
         description: names the topics.
@@ -29,7 +30,7 @@ class BagRecorder:
 
     Raises:
         DataError: the folder exists.
-        ArmError: on entering, a topic stayed silent for `DISCOVERY_SECONDS`.
+        ArmError: on entering, a topic was not found within `DISCOVERY_SECONDS`.
         MissingExtraError: on entering, the extra `rosbag` or `ros2` is missing.
     """
 
@@ -62,26 +63,30 @@ class BagRecorder:
             self._ros.node.create_subscription(message_type, topic, receive, quality, raw=True)
         self._ros.start()
         try:
-            self._wait_for_sensors()
+            self._wait_for_all()
         except BaseException:
             self.__exit__()
             shutil.rmtree(self._path)
             raise
         return self
 
-    def _wait_for_sensors(self) -> None:
+    def _wait_for_all(self) -> None:
+        end = time.monotonic() + DISCOVERY_SECONDS
+        while missing := self._missing():
+            if time.monotonic() > end:
+                silence = "; ".join(missing)
+                raise ArmError(f"no bag can be recorded, for within {DISCOVERY_SECONDS:g} s {silence}")
+            time.sleep(0.02)
+
+    def _missing(self) -> list[str]:
         names = self._description.ros2
         sensors = [names.joint_states] + ([names.image] if self._description.camera is not None else [])
-        end = time.monotonic() + DISCOVERY_SECONDS
-        while time.monotonic() < end:
-            if all(self.messages[topic] for topic in sensors):
-                return
-            time.sleep(0.02)
-        silent = ", ".join(topic for topic in sensors if not self.messages[topic])
-        raise ArmError(
-            f"the bag heard nothing of {silent} for {DISCOVERY_SECONDS:g} s: is it published over ROS? "
-            "Without bag=true nothing waits for it"
-        )
+        missing = [f"nothing came on {topic}" for topic in sensors if not self.messages[topic]]
+        # Commands begin with the episode: until then there is only who will send them.
+        for topic in (names.arm_command, names.gripper_command):
+            if not self._ros.node.count_publishers(topic):
+                missing.append(f"nobody publishes {topic}")
+        return missing
 
     def __exit__(self, *error: object) -> None:
         self._ros.close()
