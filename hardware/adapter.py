@@ -23,7 +23,7 @@ import numpy as np
 from qsft_robot.errors import ConfigurationError, QsftRobotError
 from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.reasons import Reason
-from qsft_robot.hardware.safety import Decision, Kind
+from qsft_robot.hardware.safety import ArmingRefusedError, Decision, Kind
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ ENTRY_POINTS = "qsft_robot.arms"
 """Group of entry points under which further adapters are found: name -> callable(RobotDescription) -> ArmAdapter."""
 
 Feature = type | tuple[int, int, int]
+
+ARMING_PATIENCE = 2.0
+"""How long episodes and check_robot wait for an arm that can be armed, s."""
 
 
 class ArmError(QsftRobotError):
@@ -217,15 +220,26 @@ class ArmAdapter(ABC):
             now = self.clock()
             return self._carry_out(self.safety.stop(now, reason, detail), now)
 
-    def arm(self) -> None:
+    def arm(self, patience: float = 0.0) -> None:
         """Allow motion.
+
+        Args:
+            patience: how long to try again, s, for example because a joint state is just late.
 
         Raises:
             ArmingRefusedError: no fresh joint state, or the arm is outside its limits or workspace.
         """
-        self._refresh()
-        with self.safety.lock:
-            self.safety.arm(self.clock())
+        end = time.monotonic() + patience
+        while True:
+            self._refresh()
+            try:
+                with self.safety.lock:
+                    self.safety.arm(self.clock())
+                return
+            except ArmingRefusedError:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(0.005)
 
     def state(self) -> ArmState:
         """A copy of the newest state."""

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from qsft_robot.errors import ConfigurationError, QsftRobotError
-from qsft_robot.hardware.adapter import ArmAdapter, ArmError
+from qsft_robot.hardware.adapter import ARMING_PATIENCE, ArmAdapter, ArmError
 from qsft_robot.hardware.kinematics import Kinematics
 from qsft_robot.hardware.ros2_arm import Ros2Arm
 from qsft_robot.hardware.safety import ArmingRefusedError, Kind
@@ -287,7 +287,7 @@ def _driver_frames(arm: Ros2Arm, findings: Findings, text: str) -> None:
 def _move(arm: ArmAdapter, findings: Findings, pictures: list[np.ndarray], pace: float) -> None:
     """Everything that needs motion."""
     try:
-        arm.arm()
+        arm.arm(ARMING_PATIENCE)
     except ArmingRefusedError as error:
         findings.check(False, "arming", "", str(error))
         return
@@ -389,7 +389,7 @@ def _try_stop(arm: ArmAdapter, findings: Findings, pace: float) -> None:
     moved = float(np.abs(_positions(arm) - place).max())
     quiet = all(kind is Kind.NONE for kind in sent) and moved < STILL
     findings.check(quiet, "stop", "after a stop nothing moves", f"after a stop the arm moved by {moved:.3f}")
-    arm.arm()
+    arm.arm(ARMING_PATIENCE)
     end = _go(arm, start, 1.0 * pace, [])
     back = abs(float(end[0] - start[0])) <= STILL
     findings.check(back, "rearm", "after arming again the arm moves", "after arming again the arm does not move")

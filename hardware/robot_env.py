@@ -17,11 +17,10 @@ import numpy as np
 
 from qsft_robot.errors import ConfigurationError
 from qsft_robot.hardware.actions import ACTION_SIZE, STATE_LIMIT, STATE_SIZE, CartesianActions
-from qsft_robot.hardware.adapter import ArmAdapter, ArmError, ArmState
+from qsft_robot.hardware.adapter import ARMING_PATIENCE, ArmAdapter, ArmError, ArmState
 from qsft_robot.hardware.control_loop import ControlLoop
 from qsft_robot.hardware.operators import Operator
 from qsft_robot.hardware.reasons import Reason
-from qsft_robot.hardware.safety import ArmingRefusedError
 from qsft_robot.hardware.timing import Punctuality
 
 logger = logging.getLogger(__name__)
@@ -30,8 +29,6 @@ BLEND_SHARE = 0.5
 """Share of the policy's period in which a new target is reached; in the rest the arm catches up with it, so that a step
 ends where it was meant to, as it does in simulation (what is left is lost: the next step starts from where the arm is
 measured)."""
-
-ARMING_SECONDS = 2.0
 
 POSITION_TOLERANCE = 0.02
 ROTATION_TOLERANCE = 0.2
@@ -112,7 +109,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.connect()
         self.loop.clear_target()
         self.operator.begin_episode(self.arm, int(seed or 0))
-        self._arm_when_fresh()
+        if not self.arm.safety.armed:
+            self.arm.arm(ARMING_PATIENCE)
         self.arm.safety.begin_episode(self.arm.clock())
         self._steps, self._running = 0, True
         state = self._fresh_state(self.arm.clock())
@@ -226,17 +224,6 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                     return state  # the safety filter has long held the arm for the stale image
                 raise ArmError(f"{self.arm.name} sends no complete observation (joint states and images)")
             self._sleep(0.002)
-
-    def _arm_when_fresh(self) -> None:
-        """Arm; a joint state that is just late is waited for."""
-        give_up = self.arm.clock() + ARMING_SECONDS
-        while not self.arm.safety.armed:
-            try:
-                self.arm.arm()
-            except ArmingRefusedError:
-                if self.arm.clock() > give_up:
-                    raise
-                self._sleep(0.005)
 
     def _nearest_gripper(self, state: ArmState) -> float:
         """The gripper's target at the start: the end of its range that it is nearer to."""

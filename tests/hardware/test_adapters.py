@@ -15,6 +15,7 @@ from qsft_robot.hardware.adapter import ArmAdapter, make_arm
 from qsft_robot.hardware.conformance import ArmConformance
 from qsft_robot.hardware.description import RobotDescription
 from qsft_robot.hardware.dry_run import DryRunArm
+from qsft_robot.hardware.safety import ArmingRefusedError
 from qsft_robot.hardware.simulated_arm import SimulatedArm
 
 
@@ -82,6 +83,24 @@ def test_a_broken_connection_stops_the_arm() -> None:
             arm.send_action(dict(zip(arm.action_features, state.positions.tolist(), strict=True)))
         assert arm.safety.stop_reason is Reason.CONNECTION_LOST
         del arm._write
+
+
+def test_arming_can_wait_for_a_joint_state_that_is_late() -> None:
+    arm = SimulatedArm(RobotDescription.load("virtual"), clock=Clock())
+    fetch, questions = arm._poll, []
+
+    def late() -> None:
+        questions.append(arm.clock())
+        if len(questions) > 3:
+            fetch()
+
+    with arm:
+        arm.clock.now += 10.0  # type: ignore[attr-defined]
+        arm._poll = late  # type: ignore[method-assign]
+        with pytest.raises(ArmingRefusedError, match="no fresh joint state"):
+            arm.arm()
+        arm.arm(patience=30.0)
+        assert arm.safety.armed and len(questions) == 4
 
 
 def test_an_image_of_another_shape_is_refused(caplog: pytest.LogCaptureFixture) -> None:
