@@ -227,18 +227,22 @@ class ArmAdapter(ABC):
             patience: how long to try again, s, for example because a joint state is just late.
 
         Raises:
-            ArmingRefusedError: no fresh joint state, or the arm is outside its limits or workspace.
+            ArmingRefusedError: no fresh joint state, the arm is outside its limits or workspace, or it was stopped
+                while this waited.
         """
         end = time.monotonic() + patience
+        stops = self.safety.stops
         while True:
             self._refresh()
-            try:
-                with self.safety.lock:
+            with self.safety.lock:
+                if self.safety.stops != stops:
+                    raise ArmingRefusedError("the arm was stopped while it waited to be armed: arm it again")
+                try:
                     self.safety.arm(self.clock())
-                return
-            except ArmingRefusedError:
-                if time.monotonic() >= end:
-                    raise
+                    return
+                except ArmingRefusedError:
+                    if time.monotonic() >= end:
+                        raise
             time.sleep(0.005)
 
     def state(self) -> ArmState:

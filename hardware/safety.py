@@ -99,6 +99,7 @@ class SafetyFilter:
         self.limits = limits
         self.lock = threading.RLock()
         self.counts: Counter[Reason] = Counter()
+        self.stops = 0  # calls of stop(), so that who waits to arm notices one
         self.log: deque[Intervention] = deque(maxlen=10_000)
         self._forward_kinematics = forward_kinematics
         self._uses_camera = uses_camera
@@ -246,6 +247,7 @@ class SafetyFilter:
     def stop(self, now: float, reason: Reason = Reason.EMERGENCY_STOP, detail: str = "") -> Decision:
         """Stop until `arm` is called again; returns what to send now (nothing if nothing was measured)."""
         with self.lock:
+            self.stops += 1
             self._latch(now, reason, detail)
             return self._latched_decision()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -85,22 +88,40 @@ def test_a_broken_connection_stops_the_arm() -> None:
         del arm._write
 
 
-def test_arming_can_wait_for_a_joint_state_that_is_late() -> None:
+@contextmanager
+def _late_arm(polls: int, meanwhile: Callable[[SimulatedArm], object] = lambda arm: None) -> Iterator[SimulatedArm]:
+    """A connected arm whose next joint state comes after `polls` questions; `meanwhile` happens at the last of them."""
     arm = SimulatedArm(RobotDescription.load("virtual"), clock=Clock())
-    fetch, questions = arm._poll, []
+    fetch, questions = arm._poll, itertools.count(1)
 
     def late() -> None:
-        questions.append(arm.clock())
-        if len(questions) > 3:
+        question = next(questions)
+        if question == polls:
+            meanwhile(arm)
+        elif question > polls:
             fetch()
 
     with arm:
         arm.clock.now += 10.0  # type: ignore[attr-defined]
         arm._poll = late  # type: ignore[method-assign]
+        yield arm
+
+
+def test_arming_can_wait_for_a_joint_state_that_is_late() -> None:
+    with _late_arm(polls=3) as arm:
         with pytest.raises(ArmingRefusedError, match="no fresh joint state"):
             arm.arm()
         arm.arm(patience=30.0)
-        assert arm.safety.armed and len(questions) == 4
+        assert arm.safety.armed
+
+
+def test_a_stop_ends_the_wait_to_be_armed() -> None:
+    with _late_arm(polls=2, meanwhile=lambda arm: arm.stop("operator")) as arm:
+        with pytest.raises(ArmingRefusedError, match="stopped while it waited"):
+            arm.arm(patience=30.0)
+        assert not arm.safety.armed
+        arm.arm()
+        assert arm.safety.armed
 
 
 def test_an_image_of_another_shape_is_refused(caplog: pytest.LogCaptureFixture) -> None:
